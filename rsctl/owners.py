@@ -26,6 +26,13 @@ def user_name(user: int) -> str:
         return str(user)
 
 
+def owner_of(path: Path) -> str:
+    """Return the name of the user that a file or folder belongs to; empty for this user's own, and for a missing one."""
+    if is_mine(path):
+        return ""
+    return user_name(os.lstat(path).st_uid)
+
+
 def group_name(group: int) -> str:
     try:
         return grp.getgrgid(group).gr_name
@@ -63,6 +70,31 @@ def check_owner(path: Path, root: Path, *, group: bool) -> None:
             )
         if opened := next(world_writable(_up_to(path, root)), None):
             raise RefusedError(f"{whose}; everybody can write to {opened}. Do chmod o-w {opened}")
+
+
+_shared = False
+
+
+def share_with_group(shared: bool) -> None:
+    """Set whether what this process creates is open to the group of a setgid folder that it lies in, whatever the umask."""
+    global _shared
+    _shared = shared
+
+
+def group_bits(folder: Path, mode: int) -> int:
+    """Return the permissions that a new file or folder of this mode gives the group: those of its folder, if that has the
+    setgid bit and a group shares the store, else none beyond what the umask leaves."""
+    if not _shared:
+        return 0
+    found = folder.stat().st_mode
+    return found & mode & stat.S_IRWXG if found & stat.S_ISGID else 0
+
+
+def open_to_group(descriptor: int, folder: Path, mode: int = 0o666) -> None:
+    """Give the group of an open file of this user in this folder its permissions; see `group_bits`."""
+    found = os.fstat(descriptor)
+    if (more := group_bits(folder, mode) & ~found.st_mode) and found.st_uid == os.geteuid():
+        os.fchmod(descriptor, stat.S_IMODE(found.st_mode) | more)
 
 
 def world_writable(paths: Iterable[Path]) -> Iterator[Path]:

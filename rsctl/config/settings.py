@@ -15,7 +15,7 @@ from rsctl.catalog.declare import Parameters
 from rsctl.config.names import SafeName
 from rsctl.config.validate import Invalid, Problem, check
 from rsctl.errors import InputError, unknown
-from rsctl.owners import is_mine
+from rsctl.owners import is_mine, share_with_group
 from rsctl.plain import printable
 from rsctl.regular import read_regular
 
@@ -147,6 +147,8 @@ class Settings(Parameters):
     """Folder of the data sets. `RSCTL_DATA` overrides it."""
     plugins: list[str] = []
     """Importable packages with further methods, models, data sets, certificates, verifiers, attacks or measurements."""
+    store_mode: Literal["private", "group"] = "private"
+    """`store_mode` of the profiles that don't set their own: `group` where a group shares the store."""
     notify: Literal["desktop", "bell", "off"] = "desktop"
     """Notification when a sweep ends in the dashboard: `desktop` (with the terminal's bell), `bell` alone, or `off`."""
     profiles: dict[SafeName, LocalProfile | SlurmProfile] = {}
@@ -155,7 +157,15 @@ class Settings(Parameters):
     @property
     def everywhere(self) -> dict[str, Profile]:
         """Every profile by name, with the two that need no rsctl.toml."""
-        return {"local": LocalProfile(), "slurm": SlurmProfile(), **self.profiles}
+        return {"local": LocalProfile(**self._mode), "slurm": SlurmProfile(**self._mode), **self.profiles}
+
+    @property
+    def _mode(self) -> dict[str, Any]:
+        return self.model_dump(include={"store_mode"}, exclude_unset=True)
+
+    @property
+    def of_group(self) -> bool:
+        return any(profile.of_group for profile in self.everywhere.values())
 
     def profile(self, name: str) -> Profile:
         everything = self.everywhere
@@ -168,7 +178,7 @@ class Settings(Parameters):
     def local(self, name: str = "local") -> LocalProfile:
         """A profile of this machine; the default one if the name belongs to a cluster."""
         profile = self.everywhere.get(name)
-        return profile if isinstance(profile, LocalProfile) else LocalProfile()
+        return profile if isinstance(profile, LocalProfile) else LocalProfile(**self._mode)
 
 
 class Place(Parameters):
@@ -241,11 +251,12 @@ def load_settings() -> Place:
     if file:
         _check_trust(file, raw)
     problems: list[Problem] = []
-    profiles = _profiles(raw.pop("profiles", {}), problems)
+    profiles = _profiles(raw.pop("profiles", {}), problems, raw.get("store_mode", "private"))
     settings = check(Settings, {**raw, "profiles": profiles}, "", problems)
     if settings is None or problems:
         raise Invalid(str(file), problems)
     use_plugins(settings.plugins)
+    share_with_group(settings.of_group)
     base = file.resolve().parent if file else Path.cwd()
     store = os.environ.get("RSCTL_STORE") or base / os.path.expanduser(settings.store)
     data = os.environ.get("RSCTL_DATA") or base / os.path.expanduser(settings.data)
@@ -261,8 +272,8 @@ def _only_of_slurm(table: dict[str, Any]) -> list[str]:
     return [key for key in table if key in SlurmProfile.model_fields and key not in LocalProfile.model_fields]
 
 
-def _profiles(tables: Any, problems: list[Problem]) -> dict[str, Profile]:
-    """`[profiles.NAME]` tables, each by the fields of its own backend."""
+def _profiles(tables: Any, problems: list[Problem], store_mode: Any) -> dict[str, Profile]:
+    """`[profiles.NAME]` tables, each by the fields of its own backend; `store_mode` is that of those without their own."""
     if not isinstance(tables, dict):
         problems.append(Problem("profiles", f"must be tables, such as [profiles.gpu]; it is {tables!r}."))
         return {}
@@ -285,7 +296,8 @@ def _profiles(tables: Any, problems: list[Problem]) -> dict[str, Profile]:
             )
         else:
             model: type[Any] = BACKENDS[backend]
-            profile = check(model, table, f"profiles.{name}", problems)
+            mode = {"store_mode": "group"} if store_mode == "group" else {}
+            profile = check(model, {**mode, **table}, f"profiles.{name}", problems)
             if profile is not None:
                 found[name] = profile
     return found

@@ -32,8 +32,9 @@ from rsctl.store.plan_fields import PlanEntry
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import Corrupt, read_shard
+from rsctl.store.sharing import kept_from_group
 from rsctl.store.tables import data_files, reader_of, set_aside
-from rsctl.store.trust import check_run, kept_from_group, open_to_all
+from rsctl.store.trust import check_run, open_to_all
 from rsctl.text import counted
 
 

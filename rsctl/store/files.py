@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rsctl.errors import UnavailableError, UserError
+from rsctl.owners import group_bits, open_to_group
 from rsctl.store.records import read_bytes, read_json, read_records
 
 __all__ = [
@@ -89,6 +91,7 @@ def _write_temporary(path: Path, data: bytes, mode: int = 0o666) -> Path:
         with explained(path):
             make_folder(path.parent)
             with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+                open_to_group(file.fileno(), path.parent, mode)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -103,9 +106,25 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
     """Make a folder and its parents; a file in its place raises UnavailableError, as other disk problems do."""
     with explained(folder):
         try:
-            folder.mkdir(mode, parents=True, exist_ok=True)
+            _make(folder, mode)
         except FileExistsError as error:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
+
+
+def _make(folder: Path, mode: int) -> None:
+    try:
+        folder.mkdir(mode)
+    except FileNotFoundError:
+        if folder.parent == folder:
+            raise
+        _make(folder.parent, 0o777)
+        _make(folder, mode)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    else:
+        if more := group_bits(folder.parent, mode):
+            folder.chmod(stat.S_IMODE(folder.stat().st_mode) | more)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -124,7 +143,9 @@ def open_log(path: Path) -> BinaryIO:
     """Open a file for appending; refuses a symbolic link, which another user may have placed there."""
     make_folder(path.parent)
     with explained(path):
-        return open(path, "ab", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
+        file = open(path, "ab", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
+        open_to_group(file.fileno(), path.parent)
+        return file
 
 
 def as_line(record: dict[str, Any]) -> bytes:
@@ -170,7 +191,7 @@ def explained(path: Path) -> Iterator[None]:
             errno.EFBIG: "the file would be larger than this process may write",
             errno.EIO: "the disk reports an error",
             errno.EROFS: "the file system is read-only",
-            errno.EACCES: "permission is denied (a shared store needs umask 002)",
+            errno.EACCES: "permission is denied (where a group shares the store, 'rsctl doctor' names what isn't open to it)",
             errno.EPERM: "the operation is not permitted (does this file system support hard links?)",
             errno.ENOSYS: "this file system doesn't support the operation (hard links?)",
             errno.ENOTSUP: "this file system doesn't support the operation (hard links?)",
