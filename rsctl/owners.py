@@ -8,7 +8,7 @@ import os
 import pwd
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -31,6 +31,22 @@ def owner_of(path: Path) -> str:
     if is_mine(path):
         return ""
     return user_name(os.lstat(path).st_uid)
+
+
+def require_named(what: str, owners: Iterable[str], named: Collection[str] | None) -> None:
+    """Refuse to change what belongs to other users, unless they are named; None where their names were confirmed.
+
+    Raises
+    ------
+    RefusedError
+        One of these owners, as `owner_of` returns them, is another user and not named.
+    """
+    others = sorted({owner for owner in owners if owner} - set(named or ()))
+    if others and named is not None:
+        raise RefusedError(
+            f"{what}: belongs to {'user' if len(others) == 1 else 'users'} {', '.join(others)}. Nothing was changed. To change it "
+            f"all the same, name {'the owner' if len(others) == 1 else 'the owners'}: {' '.join(f'--of {one}' for one in others)}."
+        )
 
 
 def group_name(group: int) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rsctl.cli.common import AsJson, leave, loudly
+from rsctl.cli.common import AsJson, Of, leave, loudly
 from rsctl.errors import InputError, UserError
 from rsctl.plain import steer
 
@@ -130,13 +130,14 @@ def retry(
     memory_gb: Annotated[
         float | None, typer.Option("--memory-gb", min=0.1, help="New memory limit, after an OUT_OF_MEMORY.")
     ] = None,
+    of: Of = None,
 ) -> None:
     """Restart tasks that failed, were lost or were cancelled."""
     from rsctl.cluster import retry
     from rsctl.config.settings import load_settings
 
     which = name if number is None else f"{name}/{number}"
-    tasks, note = retry.retry(load_settings(), which, minutes=minutes, memory_gb=memory_gb)
+    tasks, note = retry.retry(load_settings(), which, minutes=minutes, memory_gb=memory_gb, of=of or ())
     _name_tasks("restarted", tasks)
     if note:
         print(note, file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,8 +60,13 @@ def plan_file(file: Path, place: Place) -> Plan:
     return plan
 
 
-def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False) -> Submitted:
-    """Plan a sweep, write it to the store and submit every task that isn't done. Repeated, it resumes."""
+def submit(
+    file: Path, place: Place, cluster: str = "", *, update: bool = False, of: Collection[str] | None = ()
+) -> Submitted:
+    """Plan a sweep, write it to the store and submit every task that isn't done. Repeated, it resumes.
+
+    An update changes a sweep of another user only if they are among `of`; None permits it for all.
+    """
     from rsctl.plan.commit import commit, save_sweep_file
     from rsctl.plan.damaged import set_damaged_aside
     from rsctl.plan.notes import warnings_of
@@ -69,7 +75,7 @@ def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False)
     plan.sweep = replace(plan.sweep, cluster=cluster or plan.sweep.cluster)
     backend = backend_of(place, plan.sweep.cluster)
     aside = set_damaged_aside(Store(place.store), plan)
-    committed = commit(plan, place, update=update)
+    committed = commit(plan, place, update=update, of=of)
     committed.notes[:0] = aside
     save_sweep_file(place, plan.sweep.name, file)
     result = backend.submit(_not_busy_elsewhere(committed.requests, backend, place))

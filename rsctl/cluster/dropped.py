@@ -58,7 +58,7 @@ def dropped_tasks(place: Place, candidates: Collection[str] | None = None) -> li
 
 
 def submit(
-    file: Path, place: Place, cluster: str = "", *, update: bool = False
+    file: Path, place: Place, cluster: str = "", *, update: bool = False, of: Collection[str] | None = ()
 ) -> tuple[Submitted, list[TaskStatus]]:
     """Submit a sweep file; also return the unfinished tasks that its update dropped and no sweep needs. They keep running."""
     store = Store(place.store)
@@ -68,7 +68,7 @@ def submit(
         before, unknown = wanted_keys(store), ""
     except InputError as error:
         before, unknown = set(), str(error)
-    done = control.submit(file, place, cluster, update=True)
+    done = control.submit(file, place, cluster, update=True, of=of)
     if unknown:
         done.committed.notes.append(f"note: {unknown}")
         return done, []

@@ -14,7 +14,7 @@ from rsctl.catalog.weight_files import called
 from rsctl.cluster.all_backends import notices
 from rsctl.cluster.control import sweep_statuses
 from rsctl.cluster.dropped import dropped_tasks, held_keys, wanted_keys
-from rsctl.cluster.task_status import TaskStatus
+from rsctl.cluster.task_status import TaskStatus, owner_of_attempt
 from rsctl.config.settings import Place
 from rsctl.errors import InputError, UserError
 from rsctl.plain import plain, steer
@@ -22,6 +22,7 @@ from rsctl.store.attempts import State
 from rsctl.store.damage import Damage
 from rsctl.store.layout import Run, Store
 from rsctl.store.run_kinds import RunKind
+from rsctl.store.sharing import owner_of_sweep
 from rsctl.text import counted, duration, per_second
 
 _ORDER = (
@@ -144,6 +145,7 @@ def _sweep_values(
         "again": summary.again,
         "learned_nothing": wrong,
         "damaged": damaged,
+        "owner": owner_of_sweep(store, name),
     }
     if detailed:
         runs: dict[str, list[TaskStatus]] = {}
@@ -189,7 +191,7 @@ def _checkpoint_of(run: Run) -> str:
 def _task_values(status: TaskStatus) -> dict[str, Any]:
     return {
         "task": status.task.number, "state": status.state.value, "reason": status.reason, "done": status.done, "total": status.total,
-        "attempt": status.attempt, "node": status.node, "updated": status.updated,
+        "attempt": status.attempt, "node": status.node, "updated": status.updated, "owner": owner_of_attempt(status),
     }  # fmt: skip
 
 
@@ -201,6 +203,8 @@ def status_text(values: dict[str, Any]) -> str:
     wide = max([32, *(len(sweep["name"]) for sweep in values["sweeps"])])
     for sweep in values["sweeps"]:
         parts = [f"{n} {s}" for s, n in sweep["states"].items()]
+        if sweep["owner"]:
+            parts.append(f"of user {plain(sweep['owner'])}")
         if sweep["again"]:
             parts.append(f"{sweep['again']} redoing lost work")
         if logs := len(sweep["imports"]):
@@ -220,6 +224,8 @@ def status_text(values: dict[str, Any]) -> str:
                 else ""
             )
             named = f" ({plain(run['file'])})" if run["file"] else ""
+            others = sorted({task["owner"] for task in run["tasks"] if task["owner"]})
+            named += f" (run by user {', '.join(map(plain, others))})" if others else ""
             lines.append(
                 f"  {run['progress']:4.0%}  {run['run']}{named}  {', '.join(f'{n} {s}' for s, n in run['states'].items())}{rate}{left}"
             )

@@ -157,11 +157,8 @@ class Settings(Parameters):
     @property
     def everywhere(self) -> dict[str, Profile]:
         """Every profile by name, with the two that need no rsctl.toml."""
-        return {"local": LocalProfile(**self._mode), "slurm": SlurmProfile(**self._mode), **self.profiles}
-
-    @property
-    def _mode(self) -> dict[str, Any]:
-        return self.model_dump(include={"store_mode"}, exclude_unset=True)
+        mode = self.model_dump(include={"store_mode"}, exclude_unset=True)
+        return {"local": LocalProfile(**mode), "slurm": SlurmProfile(**mode), **self.profiles}
 
     @property
     def of_group(self) -> bool:
@@ -178,7 +175,7 @@ class Settings(Parameters):
     def local(self, name: str = "local") -> LocalProfile:
         """A profile of this machine; the default one if the name belongs to a cluster."""
         profile = self.everywhere.get(name)
-        return profile if isinstance(profile, LocalProfile) else LocalProfile(**self._mode)
+        return profile if isinstance(profile, LocalProfile) else LocalProfile(store_mode=self.store_mode)
 
 
 class Place(Parameters):

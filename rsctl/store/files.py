@@ -143,9 +143,13 @@ def open_log(path: Path) -> BinaryIO:
     """Open a file for appending; refuses a symbolic link, which another user may have placed there."""
     make_folder(path.parent)
     with explained(path):
-        file = open(path, "ab", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
-        open_to_group(file.fileno(), path.parent)
-        return file
+        return open(path, "ab", opener=_open_own)
+
+
+def _open_own(name: str, flags: int) -> int:
+    descriptor = os.open(name, flags | os.O_NOFOLLOW, 0o666)
+    open_to_group(descriptor, Path(name).parent)
+    return descriptor
 
 
 def as_line(record: dict[str, Any]) -> bytes:

@@ -9,13 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rsctl.errors import UnavailableError
-from rsctl.owners import group_name, user_name
+from rsctl.owners import group_name, owner_of, user_name
+from rsctl.store.layout import Store
 from rsctl.text import counted
 
 _OWN = ("code", "queue", "submissions")
 """Folders whose subfolders only their owner may write to, even in a group's store: they lead to what is run as that user."""
 _COPIES = "published.pt"
 """A copy of a checkpoint has the permissions of the file that it was copied from."""
+
+
+def owner_of_sweep(store: Store, name: str) -> str:
+    """The name of the user who last submitted a sweep; empty if this user did."""
+    return owner_of(store.sweep_folder(name) / "plan.json")
 
 
 def kept_from_group(root: Path) -> list[str]:

@@ -22,6 +22,7 @@ from rsctl.store.imports import ShownImport, find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.plan_fields import PlanRecord
 from rsctl.store.run_kinds import RunKind
+from rsctl.store.sharing import owner_of_sweep
 
 
 @dataclass
@@ -55,6 +56,8 @@ class PlannedSweep:
     plan: PlanRecord
     entries: list[PlannedRun]
     problems: list[str]
+    owner: str = ""
+    """The other user who last submitted it; empty if this user did."""
 
 
 def read_sweep(store: Store, name: str, before: PlannedSweep | None) -> PlannedSweep:
@@ -79,7 +82,7 @@ def read_sweep(store: Store, name: str, before: PlannedSweep | None) -> PlannedS
     alike, several = alike_logs(logs), _several(logs)
     entries += [_logged(name, shown, radii, several, alike.get(shown.log.id, "")) for shown in logs]
     _shorten(entries)
-    return PlannedSweep(stamp, plan, entries, problems)
+    return PlannedSweep(stamp, plan, entries, problems, plain(owner_of_sweep(store, name), 40))
 
 
 def _stamp(path: Path) -> tuple[int, int]:

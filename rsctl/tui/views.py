@@ -109,6 +109,8 @@ class SweepView:
     cluster: str
     submitted: float
     runs: tuple[RunView, ...]
+    owner: str = ""
+    """The other user who last submitted it; empty if this user did."""
 
     @cached_property
     def tasks(self) -> tuple[TaskView, ...]:

@@ -76,6 +76,7 @@ def _sweep_row(sweep: SweepView, opened: bool) -> GridRow:
     told = [
         counted(number, what) for number, what in ((len(sweep.runs) - logs, "run"), (logs, "log")) if number
     ]
+    told += [f"of {sweep.owner}"] if sweep.owner else []
     state = state_cell(progress.state, progress.text) if sweep.tasks else state_cell("done", "imported")
     if dead:
         state = (*state, (f" {dead} dead", "failed"))

@@ -106,6 +106,7 @@ def _sweep(sweep: SweepView) -> Facts:
         ("sweep", sweep.name),
         ("description", " ".join(sweep.description.split())),
         ("submitted", _clock(sweep.submitted)),
+        ("by user", sweep.owner),
         ("cluster", sweep.cluster),
         ("runs", len(sweep.runs)),
         ("tasks", _states(sweep.tasks)),
