@@ -49,6 +49,27 @@ def require_named(what: str, owners: Iterable[str], named: Collection[str] | Non
         )
 
 
+def denied(path: Path) -> str:
+    """The reason why this user may not read or write a path: whose it, or the folder before it, is and who has access."""
+    blocked = Path("/")
+    for blocked in (*reversed(path.absolute().parents), path.absolute()):
+        if not os.path.lexists(blocked):
+            blocked = blocked.parent  # can't be created
+            break
+        if not os.access(blocked, os.R_OK | (os.X_OK if blocked.is_dir() else 0)):
+            break
+    try:
+        found = blocked.stat()
+    except OSError:
+        return "permission is denied"
+    group = group_name(found.st_gid)
+    if found.st_gid in (os.getegid(), *os.getgroups()):
+        why = f"and isn't open enough to its group {group}. In a store that a group shares, its owner opens it: 'rsctl doctor --share'"
+    else:
+        why = f"and to the group {group}, of which you aren't a member ('id' lists your groups)"
+    return f"permission is denied: {blocked} belongs to user {user_name(found.st_uid)} {why}"
+
+
 def group_name(group: int) -> str:
     try:
         return grp.getgrgid(group).gr_name

@@ -5,8 +5,10 @@ A command is a few lines in a module `cli_…` beside this one that call a room 
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -59,7 +61,12 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         # Errors not handled below: a failing disk, a folder without read permission.
         where = f"{error.filename}: " if error.filename else ""
-        print(f"rsctl: {where}{error.strerror or error}", file=sys.stderr)
+        from rsctl.owners import denied
+
+        why = (
+            denied(Path(error.filename)) if error.errno == errno.EACCES and error.filename else error.strerror
+        )
+        print(f"rsctl: {where}{why or error}", file=sys.stderr)
         return 3
 
 

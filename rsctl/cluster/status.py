@@ -17,6 +17,7 @@ from rsctl.cluster.dropped import dropped_tasks, held_keys, wanted_keys
 from rsctl.cluster.task_status import TaskStatus, owner_of_attempt
 from rsctl.config.settings import Place
 from rsctl.errors import InputError, UserError
+from rsctl.owners import user_name
 from rsctl.plain import plain, steer
 from rsctl.store.attempts import State
 from rsctl.store.damage import Damage
@@ -145,7 +146,7 @@ def _sweep_values(
         "again": summary.again,
         "learned_nothing": wrong,
         "damaged": damaged,
-        "owner": owner_of_sweep(store, name),
+        "owner": owner_of_sweep(store, name) or _me(),
     }
     if detailed:
         runs: dict[str, list[TaskStatus]] = {}
@@ -153,6 +154,10 @@ def _sweep_values(
             runs.setdefault(status.task.run.key, []).append(status)
         values["runs"] = [_run_values(key, statuses) for key, statuses in runs.items()]
     return values
+
+
+def _me() -> str:
+    return user_name(os.geteuid())
 
 
 def _network_of(key: str) -> str:
@@ -191,7 +196,7 @@ def _checkpoint_of(run: Run) -> str:
 def _task_values(status: TaskStatus) -> dict[str, Any]:
     return {
         "task": status.task.number, "state": status.state.value, "reason": status.reason, "done": status.done, "total": status.total,
-        "attempt": status.attempt, "node": status.node, "updated": status.updated, "owner": owner_of_attempt(status),
+        "attempt": status.attempt, "node": status.node, "updated": status.updated, "owner": owner_of_attempt(status) or (_me() if status.attempt else ""),
     }  # fmt: skip
 
 
@@ -203,7 +208,7 @@ def status_text(values: dict[str, Any]) -> str:
     wide = max([32, *(len(sweep["name"]) for sweep in values["sweeps"])])
     for sweep in values["sweeps"]:
         parts = [f"{n} {s}" for s, n in sweep["states"].items()]
-        if sweep["owner"]:
+        if sweep["owner"] != _me():
             parts.append(f"of user {plain(sweep['owner'])}")
         if sweep["again"]:
             parts.append(f"{sweep['again']} redoing lost work")
@@ -224,7 +229,7 @@ def status_text(values: dict[str, Any]) -> str:
                 else ""
             )
             named = f" ({plain(run['file'])})" if run["file"] else ""
-            others = sorted({task["owner"] for task in run["tasks"] if task["owner"]})
+            others = sorted({task["owner"] for task in run["tasks"]} - {"", _me()})
             named += f" (run by user {', '.join(map(plain, others))})" if others else ""
             lines.append(
                 f"  {run['progress']:4.0%}  {run['run']}{named}  {', '.join(f'{n} {s}' for s, n in run['states'].items())}{rate}{left}"

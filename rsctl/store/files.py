@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rsctl.errors import UnavailableError, UserError
-from rsctl.owners import group_bits, open_to_group
+from rsctl.owners import denied, group_bits, open_to_group
 from rsctl.store.records import read_bytes, read_json, read_records
 
 __all__ = [
@@ -112,19 +112,26 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
 
 
 def _make(folder: Path, mode: int) -> None:
-    try:
-        folder.mkdir(mode)
-    except FileNotFoundError:
-        if folder.parent == folder:
-            raise
+    if folder.is_dir():
+        return
+    if not folder.parent.is_dir() and folder.parent != folder:
         _make(folder.parent, 0o777)
-        _make(folder, mode)
-    except FileExistsError:
-        if not folder.is_dir():
+    more = group_bits(folder.parent, mode)
+    making = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}-{secrets.token_hex(4)}") if more else folder
+    try:
+        making.mkdir(mode)
+        if more:
+            # Under its name only once it is open: files that others create in it meanwhile take its permissions.
+            making.chmod(stat.S_IMODE(making.stat().st_mode) | more)
+            os.rename(making, folder)
+    except OSError as error:
+        if making != folder:
+            with contextlib.suppress(OSError):
+                making.rmdir()
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             raise
-    else:
-        if more := group_bits(folder.parent, mode):
-            folder.chmod(stat.S_IMODE(folder.stat().st_mode) | more)
+        if not folder.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder)) from error
 
 
 def _sync_folder(folder: Path) -> None:
@@ -195,7 +202,7 @@ def explained(path: Path) -> Iterator[None]:
             errno.EFBIG: "the file would be larger than this process may write",
             errno.EIO: "the disk reports an error",
             errno.EROFS: "the file system is read-only",
-            errno.EACCES: "permission is denied (where a group shares the store, 'rsctl doctor' names what isn't open to it)",
+            errno.EACCES: denied(path) if error.errno == errno.EACCES else "",
             errno.EPERM: "the operation is not permitted (does this file system support hard links?)",
             errno.ENOSYS: "this file system doesn't support the operation (hard links?)",
             errno.ENOTSUP: "this file system doesn't support the operation (hard links?)",

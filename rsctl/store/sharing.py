@@ -20,8 +20,8 @@ _COPIES = "published.pt"
 
 
 def owner_of_sweep(store: Store, name: str) -> str:
-    """The name of the user who last submitted a sweep; empty if this user did."""
-    return owner_of(store.sweep_folder(name) / "plan.json")
+    """The name of the user who first submitted a sweep, whoever resumed it; empty if this user did."""
+    return owner_of(store.sweep_folder(name))
 
 
 def kept_from_group(root: Path) -> list[str]:

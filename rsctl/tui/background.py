@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from textual.events import Event
 from textual.message_pump import MessagePump
 
 from rsctl.errors import UserError
+from rsctl.owners import denied
 
 T = TypeVar("T")
 REST = 9.0
@@ -121,6 +123,9 @@ class Background:
                 message = value if job.then is None or value is None else Done(job.then, value)
             except UserError as error:
                 message = Failed(group, str(error), job.failed)
+            except PermissionError as error:
+                text = denied(Path(error.filename)) if error.filename else str(error)
+                message = Failed(group, f"{error.filename}: {text}", job.failed)
             except Exception as error:
                 message = Failed(group, f"{type(error).__name__}: {error}", job.failed)
             entry.cost = time.thread_time() - processor

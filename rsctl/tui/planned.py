@@ -57,7 +57,7 @@ class PlannedSweep:
     entries: list[PlannedRun]
     problems: list[str]
     owner: str = ""
-    """The other user who last submitted it; empty if this user did."""
+    """The other user who first submitted it; empty if this user did."""
 
 
 def read_sweep(store: Store, name: str, before: PlannedSweep | None) -> PlannedSweep:

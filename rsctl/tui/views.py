@@ -110,7 +110,7 @@ class SweepView:
     submitted: float
     runs: tuple[RunView, ...]
     owner: str = ""
-    """The other user who last submitted it; empty if this user did."""
+    """The other user who first submitted it; empty if this user did."""
 
     @cached_property
     def tasks(self) -> tuple[TaskView, ...]:
