@@ -112,7 +112,8 @@ def cancel(
     tasks, others = control.cancel(place, names) if names else ([], {})
     found = unwanted.dropped_tasks(place) if dropped else []
     left = unwanted.stop(place, found)
-    _name_tasks("cancelled", tasks + [status.task for status in found if status not in left])
+    kept = {status.task.key for status in left}
+    _name_tasks("cancelled", tasks + [status.task for status in found if status.task.key not in kept])
     for key, user in others.items():
         print(f"not stopped: {key}: user {user} submitted it, and only they can cancel it", file=sys.stderr)
     for status in left:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from rsctl.cluster.all_backends import AllBackends
 from rsctl.cluster.backend import Backend
 from rsctl.cluster.local.backend import LocalBackend, of_others
+from rsctl.cluster.local.requests import own_queue
 from rsctl.cluster.slurm.backend import SlurmBackend
+from rsctl.cluster.slurm.submissions import submitters
 from rsctl.cluster.task_status import TaskStatus, statuses
 from rsctl.config.settings import LocalProfile, Place
 from rsctl.errors import InputError
@@ -140,6 +142,13 @@ def named_tasks(place: Place, names: list[str]) -> list[Task]:
     return list(found.values())
 
 
+def held_by_others(store: Store, tasks: list[Task]) -> dict[str, str]:
+    """Return the names of the other users who submitted or run these tasks, by key, on this machine or on SLURM."""
+    ours = own_queue(store).wanted()
+    slurm = submitters(task for task in tasks if task.key not in ours)
+    return {**slurm, **of_others(store, tasks)}
+
+
 def cancel(place: Place, names: list[str]) -> tuple[list[Task], dict[str, str]]:
     """Cancel this user's unfinished tasks among these sweeps, runs and tasks. Results so far are kept.
 
@@ -147,7 +156,7 @@ def cancel(place: Place, names: list[str]) -> tuple[list[Task], dict[str, str]]:
     """
     backend = AllBackends(place)
     open_tasks = [s.task for s in statuses(named_tasks(place, names), backend).values() if s.state.is_open]
-    others = of_others(Store(place.store), open_tasks)
+    others = held_by_others(Store(place.store), open_tasks)
     mine = [task for task in open_tasks if task.key not in others]
     backend.cancel(mine)
     return mine, others

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from rsctl.cluster import control
@@ -77,10 +78,17 @@ def submit(
 
 
 def stop(place: Place, found: list[TaskStatus]) -> list[TaskStatus]:
-    """Cancel these tasks; returns those that can't be reached from here and keep running. Results so far are kept."""
-    AllBackends(place).cancel([status.task for status in found])
-    unknown = [status.task for status in found if status.state == State.UNKNOWN]
-    return [status for status in _open(place, unknown) if status.state == State.UNKNOWN]
+    """Cancel these tasks; returns those of other users, or that can't be reached from here, which keep running. Results so far
+    are kept."""
+    others = control.held_by_others(Store(place.store), [status.task for status in found])
+    AllBackends(place).cancel([status.task for status in found if status.task.key not in others])
+    left = [
+        replace(status, reason=f"user {user} submitted it, and only they can cancel it")
+        for status in found
+        if (user := others.get(status.task.key))
+    ]
+    unknown = [s.task for s in found if s.state == State.UNKNOWN and s.task.key not in others]
+    return left + [status for status in _open(place, unknown) if status.state == State.UNKNOWN]
 
 
 def _open(place: Place, tasks: list[Task]) -> list[TaskStatus]:

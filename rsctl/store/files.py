@@ -117,7 +117,9 @@ def _make(folder: Path, mode: int) -> None:
     if not folder.parent.is_dir() and folder.parent != folder:
         _make(folder.parent, 0o777)
     more = group_bits(folder.parent, mode)
-    making = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}-{secrets.token_hex(4)}") if more else folder
+    making = (
+        folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}-{secrets.token_hex(4)}") if more else folder
+    )
     try:
         making.mkdir(mode)
         if more:

@@ -14,8 +14,10 @@ from chain import Chain, Finished, tiny, wait_until
 from persons import GROUP, Person
 from persons import persons as persons
 
+from rsctl.cli.app import run as cli
 from rsctl.cluster import control, retry
 from rsctl.cluster.prune import leftovers
+from rsctl.cluster.slurm.submissions import Submission, list_tasks
 from rsctl.cluster.status import status_text, status_values
 from rsctl.config.settings import LocalProfile, load_settings
 from rsctl.errors import RefusedError
@@ -186,7 +188,9 @@ def test_a_private_store_becomes_the_groups(persons: tuple[Person, Person]) -> N
         person.settings(store.root, shared=SHARED)
     refused = other.cli("status")
     assert (refused.code, refused.out) == (3, "")
-    assert f"belongs to user {one.user} and to the group {one.user}, of which you aren't a member" in refused.err
+    assert (
+        f"belongs to user {one.user} and to the group {one.user}, of which you aren't a member" in refused.err
+    )
     # As the documentation and the messages say: the group, the folder, then what is in it.
     assert one.run("chgrp", str(GROUP), store.root).returncode == 0
     told = one.cli("doctor").out
@@ -232,7 +236,7 @@ def test_a_file_that_may_not_be_read_is_not_set_aside(members: tuple[Person, Per
 
 @pytest.mark.long
 def test_who_is_not_in_the_group_gets_a_sentence(members: tuple[Person, Person, Store]) -> None:
-    one, other, store = members
+    one, _, store = members
     stranger = Person(60953, one.folder, umask=0o077, group=60953)
     stranger.home.mkdir()
     os.chown(stranger.home, stranger.user, stranger.user)
@@ -240,11 +244,20 @@ def test_who_is_not_in_the_group_gets_a_sentence(members: tuple[Person, Person, 
     quiet(one, "submit", one.sweep())
     store.root.chmod(0o2770)
     (counts,) = store.runs("counts")
-    commands = (["status"], ["export", "tiny"], ["submit", stranger.sweep()], ["retry", "tiny"], ["logs", counts.id])
+    commands = (
+        ["status"],
+        ["export", "tiny"],
+        ["submit", stranger.sweep()],
+        ["retry", "tiny"],
+        ["logs", counts.id],
+    )
     for command in commands:
         done = quiet(stranger, *command)
         assert (done.code, done.out) == (3, ""), done
-        assert f"{store.root} belongs to user {one.user} and to the group {GROUP}, of which you aren't a member" in done.err
+        assert (
+            f"{store.root} belongs to user {one.user} and to the group {GROUP}, of which you aren't a member"
+            in done.err
+        )
     assert f"{store.root} belongs to user {one.user}" in stranger.cli("doctor").out
     stranger.end()
 
@@ -268,7 +281,9 @@ def test_a_member_finishes_what_another_began_though_both_have_closed_umasks(
     assert closed_to_group(store.root) == []
     status = json.loads(one.cli("status", "tiny", "--json").out)["sweeps"][0]
     assert status["damaged"] == {}
-    owners = {run["run"].partition("/")[0]: {task["owner"] for task in run["tasks"]} for run in status["runs"]}
+    owners = {
+        run["run"].partition("/")[0]: {task["owner"] for task in run["tasks"]} for run in status["runs"]
+    }
     assert owners == {"models": {str(one.user)}, "counts": {str(other.user)}}
     assert one.cli("export", "tiny").out == other.cli("export", "tiny").out
     # The counts are those of a run that nobody interrupted.
@@ -318,7 +333,9 @@ def test_another_users_sweep_is_shown_as_theirs_and_changed_only_if_they_are_nam
             with pytest.raises(RefusedError, match=f"belongs to user {owner}.*--of {owner}"):
                 change()
     after = {path: path.read_bytes() for path in chain.store.root.rglob("*") if path.is_file()}
-    assert {path for path in before if "code" not in path.parts} == {path for path in after if "code" not in path.parts}
+    assert {path for path in before if "code" not in path.parts} == {
+        path for path in after if "code" not in path.parts
+    }
     assert all(after[path] == data for path, data in before.items())
     assert retry.retry(chain.place, "tiny", of=[owner])[0]
     control.cancel(chain.place, ["tiny"])
@@ -327,10 +344,35 @@ def test_another_users_sweep_is_shown_as_theirs_and_changed_only_if_they_are_nam
     # Runs are removed by those who made them, whoever deletes the sweep.
     make_own = [run.path for run in chain.store.runs("models")]
     found = leftovers(chain.place, ["tiny"], recent=-1, of=[owner])
-    assert {path for path in make_own} <= {one.path for one in found}
+    assert set(make_own) <= {one.path for one in found}
     give(chain.store.sweep_folder("tiny"), 0, GROUP)
-    assert not {path for path in make_own} & {one.path for one in leftovers(chain.place, ["tiny"], recent=-1)}
+    assert not set(make_own) & {one.path for one in leftovers(chain.place, ["tiny"], recent=-1)}
     share_with_group(False)
+
+
+@AS_ROOT
+def test_a_job_that_another_user_submitted_to_slurm_is_not_reported_as_cancelled(
+    chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    committed = chain.plan(tiny())
+    (run,) = chain.store.runs("counts")
+    claim = Submission(
+        "ab12", "slurm", "test", STRANGER, 1.0, str(chain.folder), {0: 0, 1: 1}, array=True, job="7"
+    )
+    claim.write(run)
+    for file in (run.path / "submissions").iterdir():
+        give(file, STRANGER, GROUP)
+    tasks = [request.task for request in committed.requests if request.task.run == run]
+    assert cli(["cancel", f"{run.id}"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "no task was cancelled\n"
+    assert told.err.count(f"user {STRANGER} submitted it, and only they can cancel it") == len(tasks) == 2
+    (chain.store.sweep_folder("tiny") / "plan.json").unlink()
+    list_tasks(chain.store.root / "submissions" / "ab12", [task.key for task in tasks])
+    assert cli(["cancel", "--dropped"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "no task was cancelled\n"
+    assert told.err.count(f"user {STRANGER} submitted it") == 2
 
 
 def test_a_folder_of_others_is_named_with_its_group(persons: tuple[Person, Person]) -> None:
@@ -343,5 +385,8 @@ def test_a_folder_of_others_is_named_with_its_group(persons: tuple[Person, Perso
     stranger.settings(root)
     done = stranger.cli("status")
     assert (done.code, done.out) == (3, "")
-    assert f"{root} belongs to user {one.user} and to the group {GROUP}, of which you aren't a member" in done.err
+    assert (
+        f"{root} belongs to user {one.user} and to the group {GROUP}, of which you aren't a member"
+        in done.err
+    )
     assert other.cli("status").code == 0

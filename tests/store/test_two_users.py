@@ -390,7 +390,9 @@ def test_a_group_works_in_one_store_and_everybody_runs_their_own(persons: tuple[
     done = other.cli("submit", other.sweep(certification=slow))
     assert "0 submitted, 1 already under way" in done.err, done
     assert "no task was cancelled" in other.cli("cancel", "tiny").out
-    done = other.cli("submit", other.sweep(certification={**slow, "max_images": 4}), "--update", "--of", str(one.user))
+    done = other.cli(
+        "submit", other.sweep(certification={**slow, "max_images": 4}), "--update", "--of", str(one.user)
+    )
     assert "1 submitted" in done.err, done
     wait_until(lambda: (attempt := latest_attempt(counts, 1)) and attempt.progress)
     assert [latest_attempt(counts, n).claim["user"] for n in (0, 1)] == [one.user, other.user]
@@ -398,7 +400,9 @@ def test_a_group_works_in_one_store_and_everybody_runs_their_own(persons: tuple[
     assert "task 1" in other.cli("cancel", "tiny").out
     assert "task 0" in one.cli("cancel", "tiny").out
     # What one has begun, the other can finish.
-    again = json.loads(other.cli("submit", other.home / "sweep.toml", "--update", "--of", str(one.user), "--json").out)
+    again = json.loads(
+        other.cli("submit", other.home / "sweep.toml", "--update", "--of", str(one.user), "--json").out
+    )
     assert again["started"] == 2
     wait_until(lambda: latest_attempt(counts, 0).number == 2 and latest_attempt(counts, 0).progress)
     assert latest_attempt(counts, 0).claim["user"] == other.user
