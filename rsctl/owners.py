@@ -134,6 +134,18 @@ def open_to_group(descriptor: int, folder: Path, mode: int = 0o666) -> None:
         os.fchmod(descriptor, stat.S_IMODE(found.st_mode) | more)
 
 
+@contextlib.contextmanager
+def readable_by_group(shared: bool) -> Iterator[None]:
+    """Let the group read what other programs create meanwhile, if it shares the store: SLURM's scripts and logs have the umask of
+    the process that submits them."""
+    before = os.umask(0o077)
+    os.umask(before & ~0o050 if shared else before)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def world_writable(paths: Iterable[Path]) -> Iterator[Path]:
     """Return the files and folders among these that are world-writable."""
     for path in paths:
