@@ -33,7 +33,7 @@ def serve(
     from rsctl.tui.read_only import VARIABLE
 
     try:
-        from rsctl.serve.server import listen
+        from rsctl.serve.server import is_loopback, listen
         from rsctl.serve.server import serve as serve_until_ended
     except ImportError as error:
         raise UnavailableError(
@@ -53,7 +53,7 @@ def serve(
         )
 
     here = listening.getsockname()
-    if here[0] not in ("127.0.0.1", "::1"):
+    if not is_loopback(here[0]):
         print(
             "warning: the connection is not encrypted: who can read this network's traffic can take it over. Over SSH: "
             f"rsctl serve here, and ssh -N -L {here[1]}:127.0.0.1:{here[1]} {socket.gethostname()} on the other machine.",

@@ -50,7 +50,7 @@ def serve(listening: socket.socket, host: str, started: Callable[[str], object])
     """Serve dashboards until Ctrl+C or SIGTERM; `started` receives the address to open first, with its token."""
     address, port = listening.getsockname()[:2]
     names = {*LOOPBACK, host}
-    if not _is_loopback(address):
+    if not is_loopback(address):
         names |= {socket.gethostname(), socket.getfqdn()}
     gate = Gate(names, port)
     # By address: another user's server may have the same port of the other protocol's `localhost`.
@@ -109,7 +109,8 @@ def make_site(gate: Gate) -> web.Application:
     return site
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Return whether only this machine can connect to an address."""
     return address == "::1" or address.startswith("127.")
 
 

@@ -270,7 +270,7 @@ def test_a_member_finishes_what_another_began_though_both_have_closed_umasks(
     slow = {"n": 400_000, "max_images": 4, "shards": 1}
     one.cli("submit", one.sweep(certification=slow))
     (counts,) = store.runs("counts")
-    wait_until(lambda: (attempt := latest_attempt(counts, 0)) and attempt.progress.get("done", 0) > 0.05)
+    wait_until(lambda: (attempt := latest_attempt(counts, 0)) and attempt.progress.get("done", 0) > 0.05, 240)
     assert "task 0" in one.cli("cancel", "tiny").out
     assert closed_to_group(store.root) == []
     before = latest_attempt(counts, 0)
@@ -289,7 +289,8 @@ def test_a_member_finishes_what_another_began_though_both_have_closed_umasks(
     # The counts are those of a run that nobody interrupted.
     table = other.cli("export", "tiny", "--format", "csv").out
     one.settings(one.home / "alone")
-    one.cli("submit", one.home / "sweep.toml", "--wait")
+    done = one.cli("submit", one.home / "sweep.toml", "--wait")
+    assert done.code == 0, done
     assert one.cli("export", "tiny", "--format", "csv").out == table
 
 
