@@ -119,7 +119,9 @@ def persons() -> Iterator[tuple[Person, Person]]:
         pytest.skip("setpriv and unshare (util-linux) aren't installed")
     folder = Path(tempfile.mkdtemp(prefix="rsctl-persons-"))
     folder.chmod(0o755)
-    both = Person(60951, folder), Person(60952, folder)
+    # Of this process alone: another one ends all processes of its persons.
+    first = 61_000 + 2 * (os.getpid() % 2_000)
+    both = Person(first, folder), Person(first + 1, folder)
     for person in both:
         person.home.mkdir()
         os.chown(person.home, person.user, person.user)

@@ -63,7 +63,7 @@ def test_what_slurm_and_its_tasks_write_is_open_to_the_group_whatever_the_umask(
         site.submit("--cluster", "lab")
         assert site.wait() == ["done"] * 3
         assert closed_to_group(site.store.root) == []
-        assert len([path for path in (site.store.root / "submissions").rglob("*log*")]) >= 2
+        assert len(list((site.store.root / "submissions").rglob("*log*"))) >= 2
     finally:
         os.umask(before)
 

@@ -237,7 +237,7 @@ def test_a_file_that_may_not_be_read_is_not_set_aside(members: tuple[Person, Per
 @pytest.mark.long
 def test_who_is_not_in_the_group_gets_a_sentence(members: tuple[Person, Person, Store]) -> None:
     one, _, store = members
-    stranger = Person(60953, one.folder, umask=0o077, group=60953)
+    stranger = Person(one.user + 4_000, one.folder, umask=0o077, group=one.user + 4_000)
     stranger.home.mkdir()
     os.chown(stranger.home, stranger.user, stranger.user)
     stranger.settings(store.root, shared=SHARED)
