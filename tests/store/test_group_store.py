@@ -85,10 +85,11 @@ def test_what_is_created_is_as_open_to_the_group_as_its_folder(tmp_path: Path) -
         publish(shared / "copy.pt", b"", 0o600)
         (tmp_path / "elsewhere").mkdir()
         publish(tmp_path / "elsewhere" / "file", b"")
+        share_with_group(False)
+        publish(shared / "private.json", b"")
     finally:
         share_with_group(False)
         os.umask(before)
-    publish(shared / "private.json", b"", 0o600)
     assert modes(shared) == {
         "a": 0o2770, "a/b": 0o2770, "a/b/replaced.json": 0o660, "a/published.json": 0o660, "a/logs": 0o2770, "a/logs/0.log": 0o660,
         "own": 0o2770, "own/mine": 0o2750, "own/mine/request.json": 0o640, "copy.pt": 0o600, "private.json": 0o600,
@@ -96,9 +97,19 @@ def test_what_is_created_is_as_open_to_the_group_as_its_folder(tmp_path: Path) -
     assert modes(tmp_path / "elsewhere") == {"file": 0o600}
 
 
-def test_a_folder_is_open_before_others_write_into_it(tmp_path: Path) -> None:
+def test_a_folder_is_open_before_others_write_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Writers at the same time make the folder that all of them write to."""
     tmp_path.chmod(0o2770)
+    appeared: list[int] = []
+
+    def rename(made: Path, folder: Path) -> None:
+        appeared.append(stat.S_IMODE(made.stat().st_mode))
+        rename_for_real(made, folder)
+
+    rename_for_real = os.rename
+    monkeypatch.setattr(os, "rename", rename)
     before = os.umask(0o077)
     share_with_group(True)
     try:
@@ -110,6 +121,7 @@ def test_a_folder_is_open_before_others_write_into_it(tmp_path: Path) -> None:
         share_with_group(False)
         os.umask(before)
     found = modes(tmp_path)
+    assert set(appeared) == {0o2770}
     assert len(found) > 30 * 16 + 200
     assert {mode for path, mode in found.items() if path.endswith(".json")} == {0o660}
     assert {mode for path, mode in found.items() if not path.endswith(".json")} == {0o2770}
@@ -348,6 +360,11 @@ def test_another_users_sweep_is_shown_as_theirs_and_changed_only_if_they_are_nam
     assert set(make_own) <= {one.path for one in found}
     give(chain.store.sweep_folder("tiny"), 0, GROUP)
     assert not set(make_own) & {one.path for one in leftovers(chain.place, ["tiny"], recent=-1)}
+    # Nor is a model of one's own that a table of theirs needs.
+    for path in make_own:
+        give(path, 0, GROUP)
+    assert not set(make_own) & {one.path for one in leftovers(chain.place, ["tiny"], recent=-1)}
+    assert set(make_own) <= {one.path for one in leftovers(chain.place, ["tiny"], recent=-1, of=[owner])}
     share_with_group(False)
 
 
