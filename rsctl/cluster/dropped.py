@@ -85,9 +85,9 @@ def stop(place: Place, found: list[TaskStatus]) -> list[TaskStatus]:
     left = [
         replace(status, reason=f"user {user} submitted it, and only they can cancel it")
         for status in found
-        if (user := others.get(status.task.key))
+        if (user := others.get(status.task.key)) and status.state != State.UNKNOWN
     ]
-    unknown = [s.task for s in found if s.state == State.UNKNOWN and s.task.key not in others]
+    unknown = [status.task for status in found if status.state == State.UNKNOWN]
     return left + [status for status in _open(place, unknown) if status.state == State.UNKNOWN]
 
 
