@@ -17,15 +17,14 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from rsctl.plain import plain
-from rsctl.text import counted
 from rsctl.tui.background import Background, Done, Failed
 from rsctl.tui.dialogs.help import HelpScreen, keys_of
 from rsctl.tui.mode import MODE_KEYS, ModeScreen
-from rsctl.tui.notifications import notify_send, on_this_desktop, through_terminal
+from rsctl.tui.notifications import ended, notify_send, on_this_desktop, through_terminal
 from rsctl.tui.read_only import CHANGING, REFUSAL, is_read_only
 from rsctl.tui.sweeps.screen import SweepsScreen
 from rsctl.tui.themes import SERIES, THEMES
-from rsctl.tui.views import OPEN_STATES, Overview, SweepView
+from rsctl.tui.views import Overview
 from rsctl.tui.widgets.styles import TONE_CLASSES
 from rsctl.tui.widgets.topbar import TopBar
 
@@ -285,25 +284,6 @@ async def _caught_up(field: Input) -> None:
     if field.call_later(done.set):
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(done.wait(), 0.5)
-
-
-def ended(before: Overview | None, now: Overview) -> list[tuple[str, str]]:
-    """Sweeps whose last open task ended between two polls: name and message."""
-    if before is None:
-        return []
-    went_on = {sweep.name for sweep in before.sweeps if not _over(sweep)}
-    found = []
-    for sweep in now.sweeps:
-        if sweep.name in went_on and _over(sweep):
-            states = sweep.progress.states
-            bad, total = sum(states.values()) - states.get("done", 0), sum(states.values())
-            text = "all tasks are done" if not bad else f"ended, {bad} of {counted(total, 'task')} not done"
-            found.append((sweep.name, text))
-    return found
-
-
-def _over(sweep: SweepView) -> bool:
-    return not any(state in sweep.progress.states for state in OPEN_STATES)
 
 
 def make_app() -> Dashboard:
