@@ -26,10 +26,11 @@ class Person:
     user: int
     folder: Path
     umask: int = 0o002
+    group: int = GROUP
 
     def command(self, words: list[str]) -> list[str]:
         """The command that starts these words as this person, in a view of the file system in which everybody reaches Python."""
-        change = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", f"--groups={GROUP}", "--"]
+        change = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", f"--groups={self.group}", "--"]
         inner = ["sh", "-c", f'umask {self.umask:03o}; cd "$0" && exec "$@"', str(self.home), *words]
         script = "".join(
             f"mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work && mount -t overlay overlay -o "
@@ -60,9 +61,12 @@ class Person:
         assert "Traceback" not in done.stderr + done.stdout, done.stderr
         return Finished(done.returncode, done.stdout, done.stderr)
 
-    def settings(self, store: Path, profile: str = "") -> None:
+    def settings(self, store: Path, profile: str = "", shared: str = "") -> None:
+        """Their rsctl.toml; `shared` are lines above its profile."""
         file = self.home / "rsctl.toml"
-        file.write_text(f'store = "{store}"\ndata = "{self.home}/data"\n[profiles.local]\n{profile}\n')
+        file.write_text(
+            f'store = "{store}"\ndata = "{self.home}/data"\n{shared}\n[profiles.local]\n{profile}\n'
+        )
         os.chown(file, self.user, self.user)
 
     def sweep(self, **changes: object) -> Path:
@@ -115,7 +119,9 @@ def persons() -> Iterator[tuple[Person, Person]]:
         pytest.skip("setpriv and unshare (util-linux) aren't installed")
     folder = Path(tempfile.mkdtemp(prefix="rsctl-persons-"))
     folder.chmod(0o755)
-    both = Person(60951, folder), Person(60952, folder)
+    # Of this process alone: another one ends all processes of its persons.
+    first = 61_000 + 2 * (os.getpid() % 2_000)
+    both = Person(first, folder), Person(first + 1, folder)
     for person in both:
         person.home.mkdir()
         os.chown(person.home, person.user, person.user)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rsctl.errors import InputError
 from rsctl.store.degenerate import Tally
-from rsctl.store.files import append, explained
+from rsctl.store.files import append, open_log
 from rsctl.store.tally import tally
 from rsctl.store.task_context import TaskContext
 
@@ -28,8 +28,7 @@ class Metrics:
         self.file = work.run.path / f"metrics.{work.claim.number}.jsonl"
         self.writes, self.per_epoch = writes, per_epoch
         if writes:
-            with explained(self.file):
-                self.file.touch()
+            open_log(self.file).close()
         self.last: deque[tuple[Tensor, Tensor]] = deque(maxlen=math.ceil(LAST / step_images))
         self._start(step)
 

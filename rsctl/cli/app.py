@@ -5,8 +5,10 @@ A command is a few lines in a module `cli_…` beside this one that call a room 
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +25,7 @@ from rsctl.cli.page import report
 from rsctl.cli.prune import prune
 from rsctl.cli.remote import pull, remote_check, remote_list, remote_setup
 from rsctl.cli.report import compare, export, import_, plot, reproduce
+from rsctl.cli.serve import serve
 from rsctl.cli.sweep import check, new, submit, templates
 from rsctl.cli.tasks import cancel, logs, retry, status, task
 from rsctl.cli.tune import tune
@@ -74,7 +77,12 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         # Errors not handled below: a failing disk, a folder without read permission.
         where = f"{error.filename}: " if error.filename else ""
-        print(f"rsctl: {where}{error.strerror or error}", file=sys.stderr)
+        from rsctl.owners import denied
+
+        why = (
+            denied(Path(error.filename)) if error.errno == errno.EACCES and error.filename else error.strerror
+        )
+        print(f"rsctl: {where}{why or error}", file=sys.stderr)
         return 3
 
 
@@ -111,7 +119,7 @@ def dashboard(
 
 for command in (
     templates, new, explain, check, submit, status, logs, cancel, retry, export, import_, compare, tune, reproduce, plot, report,
-    pack, unpack, verify, pull, mirror, bench, doctor, task, certify, predict, attack, prune, schema, help_,
+    pack, unpack, verify, pull, mirror, bench, doctor, task, certify, predict, attack, prune, serve, schema, help_,
 ):  # fmt: skip
     app.command(command.__name__.rstrip("_"))(completed(command))
 data_app.command("list")(data_list)

@@ -9,6 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
+Of = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--of",
+        metavar="USER",
+        help="In a shared store: also change what this user submitted. May be repeated.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 

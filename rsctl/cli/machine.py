@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rsctl.cli.common import AsJson, leave
+from rsctl.errors import InputError
 from rsctl.plain import plain, printable
+from rsctl.text import counted
+
+if TYPE_CHECKING:
+    from rsctl.config.settings import Place
 
 
 def bench(
@@ -33,18 +39,44 @@ def bench(
     print(json.dumps(figures) if as_json else bench_text(figures))
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    as_json: AsJson = False,
+    share: Annotated[
+        bool,
+        typer.Option(
+            "--share",
+            help="First open your files in the store to its group, as in a store that becomes a group's.",
+        ),
+    ] = False,
+) -> None:
     """Diagnose problems of the store, data, packages, local queue and SLURM."""
     from rsctl.cluster.doctor import examine
     from rsctl.config.settings import load_settings
 
-    findings = examine(load_settings())
+    place = load_settings()
+    if share:
+        _share(place)
+    findings = examine(place)
     if as_json:
         print(json.dumps([finding.__dict__ for finding in findings], indent=1))
     else:
         for finding in findings:
             print(f"{'ok     ' if finding.ok else 'PROBLEM'}  {finding.what}: {plain(finding.text)}")
     leave(0 if all(finding.ok for finding in findings) else 3)
+
+
+def _share(place: Place) -> None:
+    """Open this user's files in a store to the group that shares it."""
+    from rsctl.store import sharing
+
+    if not place.settings.of_group:
+        raise InputError(
+            'doctor: --share is for a store that a group shares: set store_mode = "group" in rsctl.toml first.'
+        )
+    print(
+        f"opened to the group: {counted(sharing.share(place.store), 'file or folder', 'files and folders')}",
+        file=sys.stderr,
+    )
 
 
 def data_list() -> None:

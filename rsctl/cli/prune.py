@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rsctl.cli.common import Of
 from rsctl.text import counted
 
 
@@ -18,17 +19,19 @@ def prune(
     now: Annotated[
         bool, typer.Option("--now", help="Include what was submitted in the last hour; asks for confirmation unless --yes is given.")
     ] = False,
+    of: Of = None,
 ) -> None:  # fmt: skip
     """List runs and code that no sweep refers to, and remove them with --yes."""
     from rsctl.cluster.prune import RECENT, leftovers, remove, sweep_folders
     from rsctl.config.settings import load_settings
 
     place, named = load_settings(), list(dict.fromkeys(sweeps or []))
-    found = leftovers(place, named, recent=-1.0 if now else RECENT)
+    found = leftovers(place, named, recent=-1.0 if now else RECENT, of=of or ())
     listed = [*sweep_folders(place, named), *found]
     for one in listed:
         print(f"{one.size / 1e6:10.1f} MB  {one.path.relative_to(place.store)}  ({one.why})")
-    young = {one.path for one in leftovers(place, named, recent=-1.0)} - {one.path for one in found}
+    known = {one.path for one in found}
+    young = set() if now else {one.path for one in leftovers(place, named, recent=-1.0, of=of or ())} - known
     if young:
         print(
             f"{len(young)} more were submitted in the last {RECENT / 60:.0f} minutes and are kept until then: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,21 @@ if TYPE_CHECKING:
 
 
 def submit_sweep(
-    file: Path, cluster: str, *, update: bool, wait: bool, as_json: bool, stop_dropped: bool = False
+    file: Path,
+    cluster: str,
+    *,
+    update: bool,
+    wait: bool,
+    as_json: bool,
+    stop_dropped: bool = False,
+    of: Sequence[str] = (),
 ) -> int:
     """Start a sweep or resume it; with `wait`, print its table at the end. Returns the exit code."""
     from rsctl.cluster.dropped import submit
     from rsctl.config.settings import load_settings
 
     place = load_settings()
-    done, dropped = submit(file, place, cluster, update=update)
+    done, dropped = submit(file, place, cluster, update=update, of=of)
     committed, name = done.committed, done.plan.sweep.name
     for note in committed.notes:
         print(note, file=sys.stderr)

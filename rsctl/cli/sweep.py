@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rsctl.cli.common import AsJson, leave
+from rsctl.cli.common import AsJson, Of, leave
 from rsctl.cli.submit import submit_sweep
 from rsctl.errors import InputError
 
@@ -98,6 +98,7 @@ def submit(
     stop_dropped: Annotated[
         bool, typer.Option("--stop-dropped", help="With --update: stop tasks that no sweep needs any more.")
     ] = False,
+    of: Of = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until all tasks have finished, then print the table.")
     ] = False,
@@ -109,4 +110,8 @@ def submit(
         return
     if stop_dropped and not update:
         raise InputError("--stop-dropped: requires --update, because only an update drops tasks.")
-    leave(submit_sweep(file, cluster, update=update, stop_dropped=stop_dropped, wait=wait, as_json=as_json))
+    leave(
+        submit_sweep(
+            file, cluster, update=update, stop_dropped=stop_dropped, wait=wait, as_json=as_json, of=of or ()
+        )
+    )

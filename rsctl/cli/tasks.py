@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rsctl.cli.common import AsJson, leave, loudly
+from rsctl.cli.common import AsJson, Of, leave, loudly
 from rsctl.errors import InputError, UserError
 from rsctl.plain import steer
 
@@ -115,7 +115,8 @@ def cancel(
     tasks, others = control.cancel(place, names) if names else ([], {})
     found = unwanted.dropped_tasks(place) if dropped else []
     left = unwanted.stop(place, found)
-    _name_tasks("cancelled", tasks + [status.task for status in found if status not in left])
+    kept = {status.task.key for status in left}
+    _name_tasks("cancelled", tasks + [status.task for status in found if status.task.key not in kept])
     for key, user in others.items():
         print(f"not stopped: {key}: user {user} submitted it, and only they can cancel it", file=sys.stderr)
     for status in left:
@@ -131,6 +132,7 @@ def retry(
     memory_gb: Annotated[
         float | None, typer.Option(min=0.1, help="New memory limit, after an OUT_OF_MEMORY.")
     ] = None,
+    of: Of = None,
 ) -> None:
     """Restart tasks that failed, were lost or were cancelled."""
     from rsctl.cluster import retry
@@ -139,7 +141,7 @@ def retry(
     if number is not None and "/" in name:
         raise InputError(f"retry: {name} names a task already; leave out {number}.")
     which = name if number is None else f"{name}/{number}"
-    tasks, note = retry.retry(load_settings(), which, minutes=minutes, memory_gb=memory_gb)
+    tasks, note = retry.retry(load_settings(), which, minutes=minutes, memory_gb=memory_gb, of=of or ())
     _name_tasks("restarted", tasks)
     if note:
         print(note, file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 from rsctl.cluster.all_backends import AllBackends
 from rsctl.cluster.backend import Backend
 from rsctl.cluster.local.backend import LocalBackend, of_others
+from rsctl.cluster.local.requests import own_queue
 from rsctl.cluster.slurm.backend import SlurmBackend
+from rsctl.cluster.slurm.submissions import submitters
 from rsctl.cluster.task_status import TaskStatus, statuses
 from rsctl.config.settings import LocalProfile, Place
 from rsctl.errors import InputError
@@ -62,8 +65,13 @@ def plan_file(file: Path, place: Place) -> Plan:
     return plan
 
 
-def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False) -> Submitted:
-    """Plan a sweep, write it to the store and submit every task that isn't done. Repeated, it resumes."""
+def submit(
+    file: Path, place: Place, cluster: str = "", *, update: bool = False, of: Collection[str] | None = ()
+) -> Submitted:
+    """Plan a sweep, write it to the store and submit every task that isn't done. Repeated, it resumes.
+
+    An update changes a sweep of another user only if they are among `of`; None permits it for all.
+    """
     from rsctl.plan.commit import commit, save_sweep_file
     from rsctl.plan.damaged import set_damaged_aside
     from rsctl.plan.notes import warnings_of
@@ -73,7 +81,7 @@ def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False)
     plan.sweep = replace(plan.sweep, cluster=cluster or plan.sweep.cluster)
     backend = backend_of(place, plan.sweep.cluster)
     aside = set_damaged_aside(Store(place.store), plan)
-    committed = commit(plan, place, update=update)
+    committed = commit(plan, place, update=update, of=of)
     committed.notes[:0] = aside
     save_sweep_file(place, plan.sweep.name, file)
     result = backend.submit(_not_busy_elsewhere(committed.requests, backend, place))
@@ -138,6 +146,13 @@ def named_tasks(place: Place, names: list[str]) -> list[Task]:
     return list(found.values())
 
 
+def held_by_others(store: Store, tasks: list[Task]) -> dict[str, str]:
+    """Return the names of the other users who submitted or run these tasks, by key, on this machine or on SLURM."""
+    ours = own_queue(store).wanted()
+    slurm = submitters(task for task in tasks if task.key not in ours)
+    return {**slurm, **of_others(store, tasks)}
+
+
 def cancel(place: Place, names: list[str]) -> tuple[list[Task], dict[str, str]]:
     """Cancel this user's unfinished tasks among these sweeps, runs and tasks. Results so far are kept.
 
@@ -146,7 +161,7 @@ def cancel(place: Place, names: list[str]) -> tuple[list[Task], dict[str, str]]:
     require_own(Store(place.store), names, "cancel")
     backend = AllBackends(place)
     open_tasks = [s.task for s in statuses(named_tasks(place, names), backend).values() if s.state.is_open]
-    others = of_others(Store(place.store), open_tasks)
+    others = held_by_others(Store(place.store), open_tasks)
     mine = [task for task in open_tasks if task.key not in others]
     backend.cancel(mine)
     return mine, others

@@ -17,7 +17,8 @@ from rsctl.errors import UserError
 from rsctl.store.exclusion import has_locks, is_held
 from rsctl.store.files import replace
 from rsctl.store.layout import Store
-from rsctl.store.trust import kept_from_group, open_to_all
+from rsctl.store.sharing import closed_to_group, kept_from_group
+from rsctl.store.trust import open_to_all
 
 _PACKAGES = ("torch", "torchvision", "accelerate", "scikit-learn", "h5py", "submitit", "textual")
 _LOW_DISK_GB = 1.0
@@ -93,6 +94,8 @@ def _store(place: Place) -> list[Finding]:
         Finding(False, "queue", f"{file}: is not a valid request of this user; remove it")
         for file in queue.unreadable()
     ]
-    group = any(profile.of_group for profile in place.settings.profiles.values())
-    warnings = open_to_all(place, runs=True) + (kept_from_group(place.store) if group else [])
+    group = place.settings.of_group
+    warnings = open_to_all(place, runs=True) + (
+        kept_from_group(place.store) + closed_to_group(place.store) if group else []
+    )
     return found + [Finding(False, "store", text) for text in warnings]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from rsctl.cluster import control
@@ -58,7 +59,7 @@ def dropped_tasks(place: Place, candidates: Collection[str] | None = None) -> li
 
 
 def submit(
-    file: Path, place: Place, cluster: str = "", *, update: bool = False
+    file: Path, place: Place, cluster: str = "", *, update: bool = False, of: Collection[str] | None = ()
 ) -> tuple[Submitted, list[TaskStatus]]:
     """Submit a sweep file; also return the unfinished tasks that its update dropped and no sweep needs. They keep running."""
     store = Store(place.store)
@@ -68,7 +69,7 @@ def submit(
         before, unknown = wanted_keys(store), ""
     except InputError as error:
         before, unknown = set(), str(error)
-    done = control.submit(file, place, cluster, update=True)
+    done = control.submit(file, place, cluster, update=True, of=of)
     if unknown:
         done.committed.notes.append(f"note: {unknown}")
         return done, []
@@ -77,10 +78,17 @@ def submit(
 
 
 def stop(place: Place, found: list[TaskStatus]) -> list[TaskStatus]:
-    """Cancel these tasks; returns those that can't be reached from here and keep running. Results so far are kept."""
-    AllBackends(place).cancel([status.task for status in found])
+    """Cancel these tasks; returns those of other users, or that can't be reached from here, which keep running. Results so far
+    are kept."""
+    others = control.held_by_others(Store(place.store), [status.task for status in found])
+    AllBackends(place).cancel([status.task for status in found if status.task.key not in others])
+    left = [
+        replace(status, reason=f"user {user} submitted it, and only they can cancel it")
+        for status in found
+        if (user := others.get(status.task.key)) and status.state != State.UNKNOWN
+    ]
     unknown = [status.task for status in found if status.state == State.UNKNOWN]
-    return [status for status in _open(place, unknown) if status.state == State.UNKNOWN]
+    return left + [status for status in _open(place, unknown) if status.state == State.UNKNOWN]
 
 
 def _open(place: Place, tasks: list[Task]) -> list[TaskStatus]:

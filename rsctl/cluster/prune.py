@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from rsctl.cluster.local.requests import all_queues
 from rsctl.cluster.task_status import statuses
 from rsctl.config.settings import Place
 from rsctl.errors import RefusedError, UserError
+from rsctl.owners import owner_of, require_named
 from rsctl.plan.tasks import Task
 from rsctl.store.fields import LAUNCH, SPEC
 from rsctl.store.files import explained, read_json
@@ -23,6 +24,7 @@ from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.plan_fields import PlanEntry, PlanRecord
 from rsctl.store.run_kinds import TABLES, RunKind
+from rsctl.store.sharing import owner_of_sweep
 
 RECENT = 3600.0
 """Seconds for which a run is kept after its last submission: another submission may be about to refer to it."""
@@ -40,15 +42,19 @@ class Leftover:
     why: str
 
 
-def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECENT) -> list[Leftover]:
+def leftovers(
+    place: Place, sweeps: Sequence[str] = (), *, recent: float = RECENT, of: Collection[str] = ()
+) -> list[Leftover]:
     """Return runs and code that nothing refers to once these sweeps are deleted; models that others start from are kept.
 
     Imported logs go only with the last sweep that shows them; records of SLURM submissions
-    are never included. Raises InputError for an unknown sweep, RefusedError if one still has a running task.
+    are never included, nor is what belongs to users who aren't among `of`. Raises InputError for an unknown sweep, RefusedError
+    if one still has a running task, or is of another user.
     """
-    store = Store(place.store)
+    store, ours = Store(place.store), {"", *of}
     for name in sweeps:
         find_sweep(store, name)
+        require_named(f"sweep '{name}'", [owner_of_sweep(store, name)], of)
     kept: set[Run] = set()
     for name in store.sweep_names():
         if name not in sweeps:
@@ -61,7 +67,7 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
     if running:
         named = ", ".join(sorted(run.id for run in running)[:4])
         raise RefusedError(f"tasks of {named} are still running. 'rsctl cancel' them first, or wait.")
-    going = {run for run in orphans if run not in busy and _age(run) > recent}
+    going = {run for run in orphans if run not in busy and _age(run) > recent and owner_of(run.path) in ours}
     for kind in TABLES:
         for run in store.runs(kind):
             if run not in going:
@@ -73,7 +79,7 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
     found += [Leftover(path, _size(path), "no other sweep shows this log") for path in _logs(store, sweeps)]
     found += [Leftover(path, _size(path), "no run uses this code") for path in _codes(store, going, recent)]
     found += [Leftover(path, _size(path), "left by an interrupted prune") for path in _trash(store)]
-    return found
+    return [one for one in found if owner_of(one.path) in ours]
 
 
 def _entries(plan: PlanRecord) -> Iterator[PlanEntry]:

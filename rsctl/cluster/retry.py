@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from rsctl.catalog.presence import lies_below
 from rsctl.cluster.control import backend_of, cluster_of, named_tasks, sweep_statuses, sweep_tasks
-from rsctl.cluster.task_status import TaskStatus
+from rsctl.cluster.task_status import TaskStatus, owner_of_attempt
 from rsctl.config.sections import StageResources
 from rsctl.config.settings import Place
 from rsctl.errors import RefusedError, UnavailableError, UserError
-from rsctl.owners import check_owner
+from rsctl.owners import check_owner, require_named
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
 from rsctl.store.plan_fields import PlanRecord
 from rsctl.store.provenance import snapshot_code
 from rsctl.store.pulled import require_own
+from rsctl.store.sharing import owner_of_sweep
 from rsctl.store.trust import check_run
 
 RETRIED = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
 
 
 def retry(
-    place: Place, name: str, *, minutes: int | None = None, memory_gb: float | None = None
+    place: Place,
+    name: str,
+    *,
+    minutes: int | None = None,
+    memory_gb: float | None = None,
+    of: Collection[str] | None = (),
 ) -> tuple[list[Task], str]:
     """Restart tasks that failed, were lost or were cancelled; returns them, and a note if the cluster is full.
 
     `name` is a sweep, a run, or `RUN/N` for one task; with a table's task goes what it needs of the training of its
-    model. `minutes` and `memory_gb` replace the limits of these tasks, after a TIMEOUT or an OUT_OF_MEMORY.
+    model. `minutes` and `memory_gb` replace the limits of these tasks, after a TIMEOUT or an OUT_OF_MEMORY. Another user's sweep
+    and tasks are restarted only if they are among `of`; None permits it for all.
     """
     store = Store(place.store)
     require_own(store, [name], "retry")
@@ -50,6 +58,7 @@ def retry(
     check_owner(store.sweep_folder(sweep) / "plan.json", store.root, group=group)
     for run in {status.task.run for status in found}:
         check_run(run, group=group)
+    require_named(name, [owner_of_sweep(store, sweep), *map(owner_of_attempt, found)], of)
     # A retry after a fix runs the fixed code.
     changed: dict[str, Any] = {"code": snapshot_code(store.root, group=group)}
     changed |= {key: value for key, value in limits.items() if value is not None}

@@ -16,9 +16,10 @@ from rsctl.cluster.all_backends import notices
 from rsctl.cluster.cascades import cascade_text, cascade_values
 from rsctl.cluster.control import sweep_statuses
 from rsctl.cluster.dropped import dropped_tasks, held_keys, wanted_keys
-from rsctl.cluster.task_status import TaskStatus
+from rsctl.cluster.task_status import TaskStatus, owner_of_attempt
 from rsctl.config.settings import Place
 from rsctl.errors import InputError, UserError
+from rsctl.owners import user_name
 from rsctl.plain import plain, steer
 from rsctl.store.attempts import State
 from rsctl.store.damage import Damage
@@ -26,6 +27,7 @@ from rsctl.store.layout import Run, Store
 from rsctl.store.pulled import pulled
 from rsctl.store.received import describe, received
 from rsctl.store.run_kinds import RunKind
+from rsctl.store.sharing import owner_of_sweep
 from rsctl.text import counted, duration, per_second
 
 _ORDER = (
@@ -153,6 +155,7 @@ def _sweep_values(
         "learned_nothing": wrong,
         "damaged": damaged,
         "received": _origin_of(store.sweep_folder(name)),
+        "owner": owner_of_sweep(store, name) or _me(),
     }
     if detailed:
         runs: dict[str, list[TaskStatus]] = {}
@@ -162,6 +165,10 @@ def _sweep_values(
             values["cascades"] = cascade_values(store, store.sweep(name, numbers=False))
         values["runs"] = [_run_values(key, statuses) for key, statuses in runs.items()]
     return values
+
+
+def _me() -> str:
+    return user_name(os.geteuid())
 
 
 def _network_of(key: str) -> str:
@@ -207,7 +214,7 @@ def _checkpoint_of(run: Run) -> str:
 def _task_values(status: TaskStatus) -> dict[str, Any]:
     return {
         "task": status.task.number, "state": status.state.value, "reason": status.reason, "done": status.done, "total": status.total,
-        "attempt": status.attempt, "node": status.node, "updated": status.updated,
+        "attempt": status.attempt, "node": status.node, "updated": status.updated, "owner": owner_of_attempt(status) or (_me() if status.attempt else ""),
     }  # fmt: skip
 
 
@@ -224,6 +231,8 @@ def status_text(values: dict[str, Any]) -> str:
             parts.append(f"on {plain(remote['remote'])}{named} {duration(time.time() - remote['time'])} ago")
         elif sweep["received"]:
             parts.append("received")
+        if sweep["owner"] != _me():
+            parts.append(f"of user {plain(sweep['owner'])}")
         if sweep["again"]:
             parts.append(f"{sweep['again']} redoing lost work")
         if logs := len(sweep["imports"]):
@@ -243,6 +252,8 @@ def status_text(values: dict[str, Any]) -> str:
                 else ""
             )
             named = f" ({plain(run['file'])})" if run["file"] else ""
+            others = sorted({task["owner"] for task in run["tasks"]} - {"", _me()})
+            named += f" (run by user {', '.join(map(plain, others))})" if others else ""
             lines.append(
                 f"  {run['progress']:4.0%}  {run['run']}{named}  {', '.join(f'{n} {s}' for s, n in run['states'].items())}{rate}{left}"
             )

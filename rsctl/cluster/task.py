@@ -24,6 +24,7 @@ from rsctl.catalog.checkpoints import CHECKPOINT
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.errors import UserError
 from rsctl.modules import module_command
+from rsctl.owners import share_with_group
 from rsctl.plain import guard
 from rsctl.store.attempts import Claim, here, read_attempt
 from rsctl.store.files import remove_temporaries
@@ -97,6 +98,7 @@ def module_of(run: Run) -> str:
 
 def _launch(run: Run, number: int) -> dict[str, Any]:
     run.require_task(number)
+    share_with_group(group_of_environment())
     check_task(run, number, group=group_of_environment())
     return run.launch()
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from rsctl.cluster.backend import BackendState, Observer
 from rsctl.errors import UserError
+from rsctl.owners import owner_of
 from rsctl.plan.tasks import Task
-from rsctl.store.attempts import Attempt, State, attempt_numbers, read_attempt
+from rsctl.store.attempts import Attempt, State, attempt_file, attempt_numbers, read_attempt
 from rsctl.store.degenerate import Verdict, of_folder, warning_of
 from rsctl.store.run_kinds import RunKind
 from rsctl.text import duration
@@ -41,6 +42,13 @@ class TaskStatus:
     def progress(self) -> float:
         """Fraction done, in [0, 1]."""
         return 1.0 if self.state == State.DONE else min(1.0, self.done / self.total) if self.total else 0.0
+
+
+def owner_of_attempt(status: TaskStatus) -> str:
+    """Return the name of the user whose attempt is a task's newest; empty for this user's own, and where there is none."""
+    if not status.attempt:
+        return ""
+    return owner_of(attempt_file(status.task.run, status.task.number, status.attempt))
 
 
 def statuses(tasks: Iterable[Task], backend: Observer) -> dict[str, TaskStatus]:

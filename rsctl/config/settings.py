@@ -16,7 +16,7 @@ from rsctl.config.names import SafeName
 from rsctl.config.remotes import Remote
 from rsctl.config.validate import Invalid, Problem, check
 from rsctl.errors import InputError, unknown
-from rsctl.owners import is_mine
+from rsctl.owners import is_mine, share_with_group
 from rsctl.plain import printable
 from rsctl.regular import read_regular
 
@@ -141,6 +141,8 @@ class Settings(Parameters):
     plugins: list[str] = []
     """Importable packages with further methods, models, data sets, certificates, verifiers, attacks or measurements. `RSCTL_PLUGINS`
     adds to them, names separated by commas."""
+    store_mode: Literal["private", "group"] = "private"
+    """`store_mode` of the profiles that don't set their own: `group` where a group shares the store."""
     notify: Literal["desktop", "bell", "off"] = "desktop"
     """Notification when a sweep ends in the dashboard: `desktop` (with the terminal's bell), `bell` alone, or `off`."""
     mirror: Literal["off", "tensorboard", "wandb", "mlflow"] = "off"
@@ -153,7 +155,12 @@ class Settings(Parameters):
     @property
     def everywhere(self) -> dict[str, Profile]:
         """Every profile by name, with the two that need no rsctl.toml."""
-        return {"local": LocalProfile(), "slurm": SlurmProfile(), **self.profiles}
+        mode = self.model_dump(include={"store_mode"}, exclude_unset=True)
+        return {"local": LocalProfile(**mode), "slurm": SlurmProfile(**mode), **self.profiles}
+
+    @property
+    def of_group(self) -> bool:
+        return any(profile.of_group for profile in self.everywhere.values())
 
     def profile(self, name: str) -> Profile:
         everything = self.everywhere
@@ -174,7 +181,7 @@ class Settings(Parameters):
     def local(self, name: str = "local") -> LocalProfile:
         """A profile of this machine; the default one if the name belongs to a cluster."""
         profile = self.everywhere.get(name)
-        return profile if isinstance(profile, LocalProfile) else LocalProfile()
+        return profile if isinstance(profile, LocalProfile) else LocalProfile(store_mode=self.store_mode)
 
 
 class Place(Parameters):
@@ -249,13 +256,14 @@ def load_settings() -> Place:
     if file:
         _check_trust(file, raw)
     problems: list[Problem] = []
-    profiles = _profiles(raw.pop("profiles", {}), problems)
+    profiles = _profiles(raw.pop("profiles", {}), problems, raw.get("store_mode", "private"))
     settings = check(Settings, {**raw, "profiles": profiles}, "", problems)
     if settings is None or problems:
         raise Invalid(str(file), problems)
     further = [name for name in os.environ.get("RSCTL_PLUGINS", "").split(",") if name]
     settings = settings.model_copy(update={"plugins": list(dict.fromkeys([*settings.plugins, *further]))})
     use_plugins(settings.plugins)
+    share_with_group(settings.of_group)
     base = file.resolve().parent if file else Path.cwd()
     store = os.environ.get("RSCTL_STORE") or base / os.path.expanduser(settings.store)
     data = os.environ.get("RSCTL_DATA") or base / os.path.expanduser(settings.data)
@@ -271,8 +279,8 @@ def _only_of_slurm(table: dict[str, Any]) -> list[str]:
     return [key for key in table if key in SlurmProfile.model_fields and key not in LocalProfile.model_fields]
 
 
-def _profiles(tables: Any, problems: list[Problem]) -> dict[str, Profile]:
-    """`[profiles.NAME]` tables, each by the fields of its own backend."""
+def _profiles(tables: Any, problems: list[Problem], store_mode: Any) -> dict[str, Profile]:
+    """`[profiles.NAME]` tables, each by the fields of its own backend; `store_mode` is that of those without their own."""
     if not isinstance(tables, dict):
         problems.append(Problem("profiles", f"must be tables, such as [profiles.gpu]; it is {tables!r}."))
         return {}
@@ -291,7 +299,8 @@ def _profiles(tables: Any, problems: list[Problem]) -> dict[str, Profile]:
             problems.append(Problem("profiles.local.backend", text))
         else:
             model: type[Any] = BACKENDS[backend]
-            profile = check(model, table, f"profiles.{name}", problems)
+            mode = {"store_mode": "group"} if store_mode == "group" else {}
+            profile = check(model, {**mode, **table}, f"profiles.{name}", problems)
             if profile is not None:
                 found[name] = profile
     return found

@@ -6,15 +6,17 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from rsctl.config.runs import DrawnSpec, TableSpec, TrainSpec
 from rsctl.errors import RefusedError, UserError
+from rsctl.owners import require_named
 from rsctl.plan.cost import done_images
 from rsctl.plan.plan import ModelPlan, Plan, TablePlan
 from rsctl.store.layout import Store
 from rsctl.store.plan_fields import PlanRecord
 from rsctl.store.run_kinds import RunKind
+from rsctl.store.sharing import owner_of_sweep
 from rsctl.text import counted
 
 
@@ -102,13 +104,15 @@ def dataset_name(model: ModelPlan | TablePlan) -> str:
     return model.spec.dataset + (f" '{path}'" if path else "")
 
 
-def check_name(store: Store, plan: Plan, update: bool) -> list[str]:
-    """Refuse to change an existing sweep; with `update`, describe the changes instead."""
+def check_name(store: Store, plan: Plan, update: bool, of: Collection[str] | None = None) -> list[str]:
+    """Refuse to change an existing sweep; with `update`, describe the changes instead, but refuse those to the sweep of a user
+    who isn't among `of` (None: of anybody)."""
     before, difference = _before(store, plan), change(store, plan)
     if before is None or not difference:
         return []
     if not update:
         raise refusal(plan, difference)
+    require_named(f"sweep '{plan.sweep.name}'", [owner_of_sweep(store, plan.sweep.name)], of)
     old = {entry.run: entry for entry in before["entries"]}
     new = {entry.table.spec.run_id: entry for entry in plan.entries}
     files = other_files(store, plan)

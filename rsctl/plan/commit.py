@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,9 @@ from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.received import received, require_assigned, require_extendable
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import Corrupt, read_shard
+from rsctl.store.sharing import kept_from_group
 from rsctl.store.tables import data_files, reader_of, set_aside
-from rsctl.store.trust import check_run, kept_from_group, open_to_all
+from rsctl.store.trust import check_run, open_to_all
 from rsctl.text import counted
 
 
@@ -49,10 +50,11 @@ class Committed:
     notes: list[str]
 
 
-def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
+def commit(plan: Plan, place: Place, *, update: bool, of: Collection[str] | None = None) -> Committed:
     """Write the plan into the store; safe to repeat, and to run twice at once.
 
-    Raises RefusedError if a sweep of this name has another file or other runs and `update` is false.
+    Raises RefusedError if a sweep of this name has another file or other runs and `update` is false, or is of a user who
+    isn't among `of`.
     """
     store = Store(place.store)
     group = place.settings.profile(plan.sweep.cluster).of_group
@@ -61,7 +63,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
     first, *more = open_to_all(place) or [""]
     cautions = [f"{first} ('rsctl doctor' lists {len(more)} more)" if more else first]
     cautions += kept_from_group(store.root) if group else []
-    notes = check_name(store, plan, update) + [f"note: {text}" for text in cautions if text]
+    notes = check_name(store, plan, update, of) + [f"note: {text}" for text in cautions if text]
     code = snapshot_code(store.root, group=group)
     common = {"code": code, "plugins": list(plugins()), "data": str(place.data), "provenance": provenance()}
     writer, needless = _Writer(plan, store, common, group), _needless(store, plan)

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from rsctl.errors import InputError
+from rsctl.errors import InputError, UnavailableError
+from rsctl.owners import denied
 from rsctl.plan.plan import Plan
 from rsctl.store.degenerate import FILE
 from rsctl.store.fields import LAUNCH, SEEN, TILE
@@ -31,6 +32,9 @@ def set_damaged_aside(store: Store, plan: Plan) -> list[str]:
             store.sweep(plan.sweep.name)
     except InputError as problem:
         found.append((folder / "plan.json", _why(problem)))
+    for path, _ in found:
+        if path.exists() and not os.access(path, os.R_OK):
+            raise UnavailableError(f"{path}: {denied(path)}. It may be intact and isn't set aside.")
     return [f"{path}: {why}. Set aside as {move_aside(path).name}." for path, why in found]
 
 

@@ -38,8 +38,10 @@ class Damage:
             try:
                 status = os.stat(path)
                 stamp = [status.st_ino, status.st_size, status.st_mtime_ns]
-                if self._known.get(prefix + name) != stamp and own_bytes(path) is None and run.has_digests:
-                    raise Corrupt(MISSING)
+                if self._known.get(prefix + name) != stamp:
+                    digest = own_bytes(path, others=True) is not None
+                    if run.has_digests and not digest:
+                        raise Corrupt(MISSING)
                 self._right[prefix + name] = stamp
             except FileNotFoundError:
                 if os.path.islink(path):

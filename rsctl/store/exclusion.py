@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from rsctl.owners import open_to_group
 from rsctl.store.attempts import here, is_alive
 from rsctl.store.files import explained, make_folder, publish, read_bytes, replace
 
@@ -28,6 +29,7 @@ def exclusive(lock: Path, *, wait: bool) -> Iterator[bool]:
     make_folder(lock.parent)
     with explained(lock):
         descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+        open_to_group(descriptor, lock.parent)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

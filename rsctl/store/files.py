@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rsctl.errors import UnavailableError, UserError
+from rsctl.owners import denied, group_bits, open_to_group
 from rsctl.store.records import read_bytes, read_json, read_records
 
 __all__ = [
@@ -90,6 +92,7 @@ def _write_temporary(path: Path, data: bytes, mode: int = 0o666) -> Path:
         with explained(path):
             make_folder(path.parent)
             with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+                open_to_group(file.fileno(), path.parent, mode)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -104,9 +107,34 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
     """Make a folder and its parents; a file in its place raises UnavailableError, as other disk problems do."""
     with explained(folder):
         try:
-            folder.mkdir(mode, parents=True, exist_ok=True)
+            _make(folder, mode)
         except FileExistsError as error:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
+
+
+def _make(folder: Path, mode: int) -> None:
+    if folder.is_dir():
+        return
+    if not folder.parent.is_dir() and folder.parent != folder:
+        _make(folder.parent, 0o777)
+    more = group_bits(folder.parent, mode)
+    making = (
+        folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}-{secrets.token_hex(4)}") if more else folder
+    )
+    try:
+        making.mkdir(mode)
+        if more:
+            # Under its name only once it is open: files that others create in it meanwhile take its permissions.
+            making.chmod(stat.S_IMODE(making.stat().st_mode) | more)
+            os.rename(making, folder)
+    except OSError as error:
+        if making != folder:
+            with contextlib.suppress(OSError):
+                making.rmdir()
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
+        if not folder.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder)) from error
 
 
 def names_in(folder: Path) -> list[str]:
@@ -133,7 +161,13 @@ def open_log(path: Path) -> BinaryIO:
     """Open a file for appending; refuses a symbolic link, which another user may have placed there."""
     make_folder(path.parent)
     with explained(path):
-        return open(path, "ab", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
+        return open(path, "ab", opener=_open_own)
+
+
+def _open_own(name: str, flags: int) -> int:
+    descriptor = os.open(name, flags | os.O_NOFOLLOW, 0o666)
+    open_to_group(descriptor, Path(name).parent)
+    return descriptor
 
 
 def as_line(record: dict[str, Any]) -> bytes:
@@ -179,7 +213,7 @@ def explained(path: Path) -> Iterator[None]:
             errno.EFBIG: "the file would be larger than this process may write",
             errno.EIO: "the disk reports an error",
             errno.EROFS: "the file system is read-only",
-            errno.EACCES: "permission is denied (a shared store needs umask 002)",
+            errno.EACCES: denied(path) if error.errno == errno.EACCES else "",
             errno.EPERM: "the operation is not permitted (does this file system support hard links?)",
             errno.ENOSYS: "this file system doesn't support the operation (hard links?)",
             errno.ENOTSUP: "this file system doesn't support the operation (hard links?)",

@@ -20,7 +20,7 @@ from typing import Any
 from rsctl import __version__
 from rsctl.catalog import plugins
 from rsctl.errors import InputError, RefusedError
-from rsctl.owners import check_owner
+from rsctl.owners import check_owner, open_to_group
 from rsctl.store.files import TEMPORARY, explained, make_folder
 
 _PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "scipy", "h5py", "scikit-learn", "pydantic")
@@ -92,6 +92,7 @@ def snapshot_code(store_root: Path, *, group: bool = False) -> str:
                 with open(
                     making / name, "xb", opener=lambda file, flags: os.open(file, flags, 0o644)
                 ) as copy:
+                    open_to_group(copy.fileno(), (making / name).parent, 0o644)
                     copy.write(path.read_bytes())
             try:
                 os.rename(making, target)

@@ -72,19 +72,6 @@ def open_to_all(place: Place, *, runs: bool = False) -> list[str]:
     ]
 
 
-def kept_from_group(root: Path) -> list[str]:
-    """Reasons why other members of the store's group can't write to this user's folders; a sentence each."""
-    os.umask(umask := os.umask(0o077))
-    warnings = []
-    if umask & stat.S_IRWXG:
-        warnings.append(
-            f"with umask {umask:04o} the store's group can't write to your folders: run 'umask 002' first (in ~/.profile)"
-        )
-    if root.is_dir() and ~root.stat().st_mode & (stat.S_ISGID | stat.S_IWGRP):
-        warnings.append(f"{root} isn't group-writable with the setgid bit: chmod g+ws {root}")
-    return warnings
-
-
 def _files(folder: Path) -> Iterator[Path]:
     try:
         names = os.listdir(folder)

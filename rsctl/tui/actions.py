@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rsctl.errors import InputError, unknown
 from rsctl.text import counted
+from rsctl.tui.read_only import changes
 
 if TYPE_CHECKING:
     from rsctl.plan.plan import Plan
@@ -31,6 +32,7 @@ class Acted(NamedTuple):
 Action = Callable[[], Acted]
 
 
+@changes
 def cancel(what: str, names: list[str]) -> Acted:
     """Cancel the unfinished tasks of sweeps or runs."""
     from rsctl.cluster import control
@@ -43,12 +45,15 @@ def cancel(what: str, names: list[str]) -> Acted:
     return Acted(f"{what}: {done}{left}")
 
 
-def retry(what: str, name: str, minutes: int | None = None, memory_gb: float | None = None) -> Acted:
-    """Restart the failed, lost and cancelled tasks of a sweep, run or task, with the given limits, if any."""
+@changes
+def retry(
+    what: str, name: str, minutes: int | None = None, memory_gb: float | None = None, of: str = ""
+) -> Acted:
+    """Restart the failed, lost and cancelled tasks of a sweep, run or task of the confirmed user, with the given limits, if any."""
     from rsctl.cluster import retry
     from rsctl.config.settings import load_settings
 
-    tasks, note = retry.retry(load_settings(), name, minutes=minutes, memory_gb=memory_gb)
+    tasks, note = retry.retry(load_settings(), name, minutes=minutes, memory_gb=memory_gb, of=[of])
     done = f"{counted(len(tasks), 'task')} restarted" if tasks else "nothing to restart"
     return Acted(f"{what}: {done}" + (f"\n{note}" if note else ""))
 
@@ -72,6 +77,7 @@ def limits(text: str) -> dict[str, float]:
     return found
 
 
+@changes
 def keep_going(sweep: str) -> Acted:
     """Make sure that a queue serves the waiting tasks."""
     from rsctl.cluster import control
@@ -98,7 +104,9 @@ def describe_changes(store: Store, plan: Plan) -> str:
     """The changes to an existing sweep of this name; empty if it is unchanged or new."""
     from rsctl.plan.changed import check_name
     from rsctl.store.records import UnreadableRecord
+    from rsctl.store.sharing import owner_of_sweep
 
+    owner = owner_of_sweep(store, plan.sweep.name)
     kept = " from the sweep (its results stay in the store)"
     try:
         found = check_name(store, plan, update=True)
@@ -109,14 +117,17 @@ def describe_changes(store: Store, plan: Plan) -> str:
         return ""
     rest = [f"… and {len(notes) - MOST_NOTES} more"] if len(notes) > MOST_NOTES else []
     told = "".join(f"\n  {note}" for note in [*notes[:MOST_NOTES], *rest])
-    return f"A sweep with this name exists; this changes its runs (results are kept):{told}"
+    whose = f"A sweep of user {owner} with this name" if owner else "A sweep with this name"
+    return f"{whose} exists; this changes its runs (results are kept):{told}"
 
 
+@changes
 def submit(file: Path, update: bool) -> Acted:
+    """Submit a sweep file; the owner of a sweep that it changes was shown before (`describe_changes`)."""
     from rsctl.cluster import dropped
     from rsctl.config.settings import load_settings
 
-    done, left = dropped.submit(file, load_settings(), update=update)
+    done, left = dropped.submit(file, load_settings(), update=update, of=None)
     # The changes were shown before.
     notes = "".join(f"\n{note}" for note in done.committed.notes if not note.startswith("update: "))
     already = f", {done.committed.done} already done" if done.committed.done else ""
@@ -124,17 +135,21 @@ def submit(file: Path, update: bool) -> Acted:
     return Acted(text, [status.task.key for status in left])
 
 
-def plan_deletion(sweep: str) -> tuple[str, frozenset[Path]]:
-    """List the folders that would be deleted with a sweep, as text and as paths; changes nothing. Raises UserError."""
+def plan_deletion(sweep: str) -> tuple[str, frozenset[Path], str]:
+    """The folders that would be deleted with a sweep, as text and as paths, and its other owner; changes nothing. Raises UserError."""
     from rsctl.cluster.prune import RECENT, leftovers, sweep_folders
     from rsctl.config.settings import load_settings
+    from rsctl.store.layout import Store
+    from rsctl.store.sharing import owner_of_sweep
 
     place = load_settings()
-    found = leftovers(place, [sweep])
-    young = len(leftovers(place, [sweep], recent=-1.0)) - len(found)
+    owner = owner_of_sweep(Store(place.store), sweep)
+    found = leftovers(place, [sweep], of=[owner])
+    young = len(leftovers(place, [sweep], recent=-1.0, of=[owner])) - len(found)
     listed = [*sweep_folders(place, [sweep]), *found]
     total = sum(one.size for one in listed) / 1e6
     lines = [f"{counted(len(listed), 'folder')} ({total:.1f} MB) will be deleted permanently:", ""]
+    lines[:0] = [f"User {owner} submitted this sweep.", ""] if owner else []
     lines += [
         f"{one.size / 1e6:8.1f} MB  {one.path.relative_to(place.store)}" for one in listed[:MOST_LISTED]
     ]
@@ -144,19 +159,21 @@ def plan_deletion(sweep: str) -> tuple[str, frozenset[Path]]:
             "",
             f"{young} more were submitted in the last {RECENT / 60:.0f} minutes and are kept; 'rsctl prune' removes them later.",
         ]
-    return "\n".join(lines), frozenset(one.path for one in found)
+    return "\n".join(lines), frozenset(one.path for one in found), owner
 
 
-def delete_sweep(sweep: str, folders: frozenset[Path]) -> Acted:
-    """Delete a sweep, and those of the listed folders that still no other sweep shares."""
+@changes
+def delete_sweep(sweep: str, folders: frozenset[Path], of: str = "") -> Acted:
+    """Delete a sweep of the confirmed user, and those of the listed folders that still no other sweep shares."""
     from rsctl.cluster.prune import leftovers, remove
     from rsctl.config.settings import load_settings
 
     place = load_settings()
-    remove(place, [one for one in leftovers(place, [sweep]) if one.path in folders], [sweep])
+    remove(place, [one for one in leftovers(place, [sweep], of=[of]) if one.path in folders], [sweep])
     return Acted(f"{sweep}: deleted")
 
 
+@changes
 def editor() -> list[str]:
     """The command of $VISUAL or $EDITOR, else vi; raises InputError if there is none."""
     for name in ("VISUAL", "EDITOR"):
@@ -167,6 +184,7 @@ def editor() -> list[str]:
     raise InputError("No editor found: set EDITOR, for example EDITOR=nano.")
 
 
+@changes
 def working_copy(store: str, sweep: str) -> Path:
     """A copy of a sweep's file to edit; the one in the store records what was submitted."""
     text = (Path(store) / "sweeps" / sweep / "sweep.toml").read_bytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -17,17 +17,20 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from rsctl.plain import plain
-from rsctl.text import counted
 from rsctl.tui.background import Background, Failed, Receiver
 from rsctl.tui.dialogs.help import HelpScreen
 from rsctl.tui.mode import MODE_KEYS, ModeScreen
-from rsctl.tui.notifications import notify_send, on_this_desktop, through_terminal
+from rsctl.tui.notifications import ended, notify_send, on_this_desktop, through_terminal
+from rsctl.tui.read_only import CHANGING, REFUSAL, is_read_only
 from rsctl.tui.themes import SERIES, THEMES
-from rsctl.tui.views import OPEN_STATES, Overview, SweepView
+from rsctl.tui.views import Overview
 from rsctl.tui.widgets.styles import TONE_CLASSES
 from rsctl.tui.widgets.topbar import TopBar
 
 if TYPE_CHECKING:
+    from textual.actions import ActionParseResult
+    from textual.dom import DOMNode
+
     from rsctl.tui.compose.drafting import WorkingDraft
     from rsctl.tui.watch import Watcher
 
@@ -190,10 +193,25 @@ class Dashboard(Receiver, App[None]):
             return False
         return True
 
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Run an action of a key, the command palette or the mouse; refuse one that changes something if this is read-only."""
+        if is_read_only() and action in CHANGING:
+            self.notify(REFUSAL, severity="warning", markup=False)
+            return True
+        return await super().run_action(action, default_namespace, namespaces)
+
     def on_top_bar_mode_selected(self, message: TopBar.ModeSelected) -> None:
         self.action_mode(message.mode)
 
     def action_mode(self, name: str) -> None:
+        if name == "compose" and is_read_only():
+            self.notify(REFUSAL, severity="warning", markup=False)
+            return
         if self.screen is self.mode_screen and name != self.current_mode:
             self.selected_sweep = self.mode_screen.sweep_name() or self.selected_sweep
             self.switch_mode(name)
@@ -252,26 +270,6 @@ async def _caught_up(field: Input) -> None:
     if field.call_later(done.set):
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(done.wait(), 0.5)
-
-
-def ended(before: Overview | None, now: Overview) -> list[tuple[str, str]]:
-    """Sweeps whose last open task ended between two polls: name and message."""
-    if before is None:
-        return []
-    found = []
-    for sweep in now.sweeps:
-        earlier = before.sweep(sweep.name)
-        if earlier and not _over(earlier) and _over(sweep):
-            states = sweep.progress.states
-            total = sum(states.values())
-            bad = total - states.get("done", 0)
-            text = f"ended, {bad} of {counted(total, 'task')} not done" if bad else "all tasks are done"
-            found.append((sweep.name, text))
-    return found
-
-
-def _over(sweep: SweepView) -> bool:
-    return not any(state in sweep.progress.states for state in OPEN_STATES)
 
 
 def make_app() -> Dashboard:

@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from textual.events import Event
 from textual.message_pump import MessagePump
 
 from rsctl.errors import UserError
+from rsctl.owners import denied
 
 T = TypeVar("T")
 REST = 9.0
@@ -127,6 +129,9 @@ class Background:
             try:
                 value = job.run()
                 message = None if job.then is None or value is None else Done(job.then, value)
+            except PermissionError as error:
+                text = denied(Path(error.filename)) if error.filename else str(error)
+                message = Failed(f"{error.filename}: {text}", job.failed)
             except (UserError, OSError) as error:
                 message = Failed(str(error), job.failed)
             except Exception as error:

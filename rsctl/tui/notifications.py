@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Mapping
 
 from rsctl.plain import plain
+from rsctl.text import counted
+from rsctl.tui.views import OPEN_STATES, Overview, SweepView
 
 
 def through_terminal(title: str, text: str, environment: Mapping[str, str]) -> str:
@@ -45,3 +47,22 @@ def notify_send(title: str, text: str) -> None:
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return
+
+
+def ended(before: Overview | None, now: Overview) -> list[tuple[str, str]]:
+    """Sweeps whose last open task ended between two polls: name and message."""
+    if before is None:
+        return []
+    went_on = {sweep.name for sweep in before.sweeps if not _over(sweep)}
+    found = []
+    for sweep in now.sweeps:
+        if sweep.name in went_on and _over(sweep):
+            states = sweep.progress.states
+            bad, total = sum(states.values()) - states.get("done", 0), sum(states.values())
+            text = "all tasks are done" if not bad else f"ended, {bad} of {counted(total, 'task')} not done"
+            found.append((sweep.name, text))
+    return found
+
+
+def _over(sweep: SweepView) -> bool:
+    return not any(state in sweep.progress.states for state in OPEN_STATES)

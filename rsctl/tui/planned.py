@@ -24,6 +24,7 @@ from rsctl.store.layout import Run, Store
 from rsctl.store.plan_fields import CascadeEntry, PlanRecord
 from rsctl.store.pulled import FILE, pulled
 from rsctl.store.run_kinds import RunKind
+from rsctl.store.sharing import owner_of_sweep
 from rsctl.tui.views import CASCADES
 
 
@@ -60,6 +61,8 @@ class PlannedSweep:
     problems: list[str]
     remote: str = ""
     """The remote that it was pulled from, else empty."""
+    owner: str = ""
+    """The other user who first submitted it; empty if this user did."""
 
 
 def read_sweep(store: Store, name: str, before: PlannedSweep | None) -> PlannedSweep:
@@ -90,7 +93,8 @@ def read_sweep(store: Store, name: str, before: PlannedSweep | None) -> PlannedS
     entries += [_logged(name, shown, radii, several, alike.get(shown.log.id, "")) for shown in logs]
     _shorten(entries)
     record = pulled(store, name)
-    return PlannedSweep(stamp, plan, entries, problems, plain(record["remote"], 64) if record else "")
+    remote = plain(record["remote"], 64) if record else ""
+    return PlannedSweep(stamp, plan, entries, problems, remote, plain(owner_of_sweep(store, name), 40))
 
 
 def stamp_of(path: Path) -> tuple[int, int]:

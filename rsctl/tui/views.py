@@ -120,6 +120,8 @@ class SweepView:
     runs: tuple[RunView, ...]
     remote: str = ""
     """The remote that it was pulled from, where it runs; else empty."""
+    owner: str = ""
+    """The other user who first submitted it; empty if this user did."""
 
     @cached_property
     def tasks(self) -> tuple[TaskView, ...]:

@@ -145,10 +145,17 @@ def _sweep_view(
     known = {run.key: run for run in before.runs} if before else {}
     runs = tuple(_run_view(name, entry, tasks, known.get(entry.key)) for entry in sweep.entries)
     cluster, submitted = str(sweep.plan.get("cluster", "local")), float(sweep.plan.get("submitted", 0.0))
-    if before and (before.submitted, before.remote) == (submitted, sweep.remote) and all(map(operator.is_, runs, before.runs)) and len(runs) == len(before.runs):  # fmt: skip
+    same = (submitted, sweep.remote, sweep.owner)
+    if before and (before.submitted, before.remote, before.owner) == same and all(map(operator.is_, runs, before.runs)) and len(runs) == len(before.runs):  # fmt: skip
         return before
     view = SweepView(
-        name, plain(str(sweep.plan.get("description", "")), 300), cluster, submitted, runs, sweep.remote
+        name,
+        plain(str(sweep.plan.get("description", "")), 300),
+        cluster,
+        submitted,
+        runs,
+        sweep.remote,
+        sweep.owner,
     )
     _ = view.progress  # computed here and not on the UI thread
     return view

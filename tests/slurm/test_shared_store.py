@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from rsctl.cluster.slurm import shared
 from rsctl.cluster.slurm.commands import Partition
 from rsctl.cluster.slurm.shared import check_store, file_system
 from rsctl.errors import InputError
+from rsctl.store.sharing import closed_to_group
 
 if TYPE_CHECKING:
     from sites import Site
@@ -47,6 +49,23 @@ def test_a_node_that_cannot_see_the_store_is_named_by_status_and_by_doctor(site:
     # Once the store is shared, retry runs both.
     site.rsctl("retry", "try", fake=True)
     assert site.wait() == ["done"] * 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another group")
+def test_what_slurm_and_its_tasks_write_is_open_to_the_group_whatever_the_umask(site: Site) -> None:
+    site.sweep(certification={"shards": 2})
+    site.profile("lab", store_mode="group")
+    site.store.root.mkdir()
+    os.chown(site.store.root, 0, 60950)
+    site.store.root.chmod(0o2770)
+    before = os.umask(0o077)
+    try:
+        site.submit("--cluster", "lab")
+        assert site.wait() == ["done"] * 3
+        assert closed_to_group(site.store.root) == []
+        assert len(list((site.store.root / "submissions").rglob("*log*"))) >= 2
+    finally:
+        os.umask(before)
 
 
 def test_a_store_in_memory_is_refused_where_this_machine_is_no_node(monkeypatch: pytest.MonkeyPatch) -> None:

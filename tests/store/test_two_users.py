@@ -284,12 +284,12 @@ def test_files_follow_the_umask_and_logs_follow_no_links(
     assert [path for path in everything if path.stat().st_mode & 0o077] == []
 
 
-def plan(person: Person, file: Path, *, update: bool = False) -> int:
-    """Have somebody submit a sweep file, and nothing started; returns how many tasks went to their queue."""
+def plan(person: Person, file: Path, *, update: bool = False, of: str = "") -> int:
+    """Have somebody submit a sweep file, and nothing started; returns how many tasks went to their queue. `of` names its owner."""
     code = (
         "import sys, pathlib\nfrom rsctl.cluster import control\nfrom rsctl.cluster.local import backend\nfrom rsctl.config.settings import load_settings\n"
         "backend.start_detached = lambda *_: None\n"
-        f"print(control.submit(pathlib.Path(sys.argv[1]), load_settings(), update={update}).added)"
+        f"print(control.submit(pathlib.Path(sys.argv[1]), load_settings(), update={update}, of=[{of!r}]).added)"
     )
     done = person.run(sys.executable, "-c", code, file)
     assert done.returncode == 0, done.stderr
@@ -356,7 +356,7 @@ def test_a_group_shares_a_store_and_everybody_has_their_own_queue(persons: tuple
         person.settings(store.root, 'store_mode = "group"')
     assert plan(one, one.sweep()) == 3
     assert plan(other, other.sweep()) == 0
-    assert plan(other, other.sweep(certification={"max_images": 24}), update=True) == 2
+    assert plan(other, other.sweep(certification={"max_images": 24}), update=True, of=str(one.user)) == 2
     queues = [Queue(store, own_queue(store).host, person.user) for person in persons]
     assert [len(queue.wanted()) for queue in queues] == [3, 2]
     (counts,) = store.runs("counts")
@@ -390,7 +390,9 @@ def test_a_group_works_in_one_store_and_everybody_runs_their_own(persons: tuple[
     done = other.cli("submit", other.sweep(certification=slow))
     assert "0 submitted, 1 already under way" in done.err, done
     assert "no task was cancelled" in other.cli("cancel", "tiny").out
-    done = other.cli("submit", other.sweep(certification={**slow, "max_images": 4}), "--update")
+    done = other.cli(
+        "submit", other.sweep(certification={**slow, "max_images": 4}), "--update", "--of", str(one.user)
+    )
     assert "1 submitted" in done.err, done
     wait_until(lambda: (attempt := latest_attempt(counts, 1)) and attempt.progress)
     assert [latest_attempt(counts, n).claim["user"] for n in (0, 1)] == [one.user, other.user]
@@ -398,14 +400,9 @@ def test_a_group_works_in_one_store_and_everybody_runs_their_own(persons: tuple[
     assert "task 1" in other.cli("cancel", "tiny").out
     assert "task 0" in one.cli("cancel", "tiny").out
     # What one has begun, the other can finish.
-    again = json.loads(other.cli("submit", other.home / "sweep.toml", "--update", "--json").out)
+    again = json.loads(
+        other.cli("submit", other.home / "sweep.toml", "--update", "--of", str(one.user), "--json").out
+    )
     assert again["started"] == 2
     wait_until(lambda: latest_attempt(counts, 0).number == 2 and latest_attempt(counts, 0).progress)
     assert latest_attempt(counts, 0).claim["user"] == other.user
-
-
-def test_umask_of_who_keeps_a_group_store_to_himself_is_named(persons: tuple[Person, Person]) -> None:
-    person = Person(persons[0].user, persons[0].folder, umask=0o022)
-    person.settings(person.folder / "shared" / "runs", 'store_mode = "group"')
-    done = person.cli("doctor")
-    assert "with umask 0022 the store's group can't write" in done.out, done

@@ -15,10 +15,11 @@ from textual.binding import Binding
 from textual.events import Key
 from textual.widgets import Input, Static
 
-from rsctl.tui.app import Dashboard, ended, make_app
+from rsctl.tui.app import Dashboard, make_app
 from rsctl.tui.background import Background, Done, Failed
 from rsctl.tui.dialogs.help import HelpScreen
 from rsctl.tui.dialogs.prompt import PromptScreen
+from rsctl.tui.notifications import ended
 from rsctl.tui.sweeps.screen import SweepsScreen
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
 from rsctl.tui.widgets.topbar import TopBar

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import pytest
 from dashboard_store import Synthetic
@@ -129,5 +130,28 @@ def test_on_an_empty_store_keys_say_that_nothing_is_there(synthetic: Synthetic, 
             assert len(app._notifications) > before, key
         await pilot.press("4")
         await until(pilot, lambda: app.current_mode == "cluster", "the mode")
+
+    drive(steps)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+def test_a_sweep_of_another_user_is_shown_as_theirs_and_they_are_named_before_it_changes(
+    synthetic: Synthetic, drive
+) -> None:
+    folder = synthetic.store.sweep_folder("failed")
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, 60952, 60952)
+
+    async def steps(app, pilot):
+        assert "of 60952" in text_of(grid_of(app))
+        grid_of(app).move_to("failed")
+        await pilot.press("r")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "the question")
+        assert "User 60952 submitted this sweep." in asked(app)
+        await pilot.press("n", "X")
+        await until(pilot, lambda: "will be deleted" in asked(app), "the list")
+        assert "User 60952 submitted this sweep." in asked(app)
+        await pilot.press("y")
+        await until(pilot, lambda: not folder.exists(), "end of the sweep")
 
     drive(steps)

@@ -55,7 +55,7 @@ def test_every_name_that_a_command_takes_is_completed() -> None:
     free = {
         "output", "file", "logs", "task", "number", "minutes", "memory_gb", "alpha", "radii", "sigma", "seed", "split", "n", "n0",
         "radius", "width", "skip", "max_images", "tile", "shards", "normalisation", "settings", "which", "target", "norm", "images",
-        "precision", "compile_mode", "arithmetic", "threads", "install_completion", "show_completion", "part", "licence", "without", "origin", "redraw", "every",
+        "precision", "compile_mode", "arithmetic", "threads", "install_completion", "show_completion", "part", "licence", "without", "origin", "redraw", "every", "host", "port", "of",
     }  # fmt: skip
     group = typer.main.get_command(app)
     missing = {

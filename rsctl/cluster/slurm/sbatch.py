@@ -29,6 +29,7 @@ from rsctl.cluster.slurm.submissions import Submission, list_tasks
 from rsctl.cluster.slurm.task import SlurmTask
 from rsctl.config.settings import SlurmProfile
 from rsctl.errors import InputError, UnavailableError, UserError
+from rsctl.owners import readable_by_group
 from rsctl.store.files import make_folder
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import ONLY_VERIFIED, verify_code
@@ -128,7 +129,7 @@ class Submitter:
         limits = (self.profile.attempts, self.profile.staging or "", self.profile.snapshot_seconds)
         tasks = [SlurmTask(str(r.task.run.path), r.task.number, number, *limits) for r in array.requests]
         given = array.resources.memory_gb or self.profile.memory_gb
-        with _submission_environment(parameters):
+        with _submission_environment(parameters), readable_by_group(group):
             try:
                 submitted = _submit(executor, tasks)
             except FailedJobError as error:

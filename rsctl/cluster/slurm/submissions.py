@@ -9,14 +9,16 @@ submission, to find those whose runs no sweep refers to any more.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-from rsctl.owners import is_mine
+from rsctl.owners import is_mine, user_name
+from rsctl.plan.tasks import Task
 from rsctl.store.exclusion import exclusive
 from rsctl.store.files import names_in, publish, replace, to_json
 from rsctl.store.layout import Run, Store, is_key
@@ -90,6 +92,19 @@ def submissions(run: Run) -> dict[int, Submission]:
     ]
     newest = sorted(filter(None, found), key=lambda s: (s.claimed, s.id))
     return {task: submission for submission in newest for task in submission.tasks}
+
+
+def submitters(tasks: Iterable[Task]) -> dict[str, str]:
+    """Return the names of the other users who last submitted these tasks to SLURM, by key: only they can cancel them."""
+    found: dict[str, str] = {}
+    newest: dict[Run, dict[int, Submission]] = {}
+    for task in tasks:
+        if task.run not in newest:
+            newest[task.run] = submissions(task.run)
+        submission = newest[task.run].get(task.number)
+        if submission and submission.user != os.getuid():
+            found[task.key] = user_name(submission.user)
+    return found
 
 
 def list_tasks(folder: Path, keys: list[str]) -> None:

@@ -14,9 +14,11 @@ from rsctl.cluster.slurm.script import NOT_YET_LISTENING, SETUP_FAILED, SETUP_ME
 from rsctl.cluster.slurm.staging import stage
 from rsctl.cluster.task import AttemptEnd, Stop, perform, scheduled, take_claim
 from rsctl.errors import UserError
+from rsctl.owners import share_with_group
 from rsctl.store.attempts import Attempt, attempt_numbers, read_attempt
 from rsctl.store.files import open_log
 from rsctl.store.layout import Run
+from rsctl.store.trust import group_of_environment
 
 _REQUEUED_BY_US = ("RUNNING", "TIMEOUT", "CONFIGURING")
 """States in which a stopped job requeues itself. A cancelled or pre-empted one must not."""
@@ -40,6 +42,7 @@ class SlurmTask:
         """
         stop = Stop()
         run = Run(Path(self.run))
+        share_with_group(group_of_environment())
         os.environ["RSCTL_SUBMISSION"] = self.submission
         first, setup = os.environ.get("SLURM_PROCID", "0") == "0", os.environ.get(SETUP_FAILED)
         if first:

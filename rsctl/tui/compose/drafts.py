@@ -14,6 +14,7 @@ from typing import NamedTuple
 from rsctl.config.toml_text import to_toml
 from rsctl.errors import UserError
 from rsctl.tui.compose.draft import Draft
+from rsctl.tui.read_only import changes
 
 
 class Kept(NamedTuple):
@@ -34,6 +35,7 @@ def place() -> Path:
     return Path(state) / "rsctl" / "drafts" / f"{name}.toml"
 
 
+@changes
 def keep(draft: Draft, file: Path | None) -> None:
     """Write a draft; raises UserError if that fails."""
     from rsctl.store.files import replace
@@ -41,6 +43,7 @@ def keep(draft: Draft, file: Path | None) -> None:
     replace(place(), to_toml({"file": str(file or ""), "draft": draft.raw}).encode())
 
 
+@changes
 def forget() -> None:
     """Remove the draft, once it has been saved or submitted."""
     place().unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from rsctl.errors import InputError
 from rsctl.tui import actions
 from rsctl.tui.compose.draft import Draft
 from rsctl.tui.compose.fields import Composed
+from rsctl.tui.read_only import changes
 
 if TYPE_CHECKING:
     from rsctl.config.templates import Template
@@ -34,6 +35,7 @@ def draft_of(template: Template) -> Draft:
     return Draft(tomli.loads(template.text))
 
 
+@changes
 def open_file(name: str) -> tuple[Draft, Path]:
     from rsctl.config.settings import read_toml
 
@@ -41,6 +43,7 @@ def open_file(name: str) -> tuple[Draft, Path]:
     return Draft(read_toml(file)), file
 
 
+@changes
 def save(file: Path, draft: Draft, own: bool) -> Path:
     """Write a sweep file; an existing one is overwritten only if it is the form's `own`."""
     from rsctl.store.files import publish, replace
@@ -53,6 +56,7 @@ def save(file: Path, draft: Draft, own: bool) -> Path:
     return file
 
 
+@changes
 def submit(name: str, toml: str, update: bool) -> actions.Acted:
     with tempfile.TemporaryDirectory(prefix="rsctl-") as folder:
         file = Path(folder) / f"{name}.toml"

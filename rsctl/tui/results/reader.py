@@ -16,6 +16,7 @@ from rsctl.errors import InputError, RefusedError, UnavailableError
 from rsctl.modules import module_command
 from rsctl.text import counted
 from rsctl.tui.background import Done
+from rsctl.tui.read_only import changes
 from rsctl.tui.views import Curve, ImageView, RunView
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def pictures(folder: Path, position: int) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+@changes
 def export(question: Question, runs: Sequence[str], said: str, kind: str, file: str) -> str:
     """Write the sweep's table in one of `FORMATS`, its logs into a folder, or a kind of figure; returns a report and notes.
 

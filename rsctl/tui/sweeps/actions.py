@@ -68,22 +68,22 @@ class SweepActions:
     def retry(self) -> None:
         """Restart the failed, lost and cancelled tasks of the sweep, run or task under the cursor."""
         if (found := self._to_retry()) is not None:
-            restarted, beyond, what, name = found
+            restarted, beyond, what, name, owner = found
             text = f"{restarted} and continue from their saved progress.{beyond}"
-            job = partial(actions.retry, what, name)
+            job = partial(actions.retry, what, name, of=owner)
             self._screen.confirm("Retry?", text, "Retry", partial(self.act, what, job))
 
     def retry_larger(self) -> None:
         """Restart the same tasks with another time or memory limit."""
         if (found := self._to_retry()) is None:
             return
-        restarted, beyond, what, name = found
+        restarted, beyond, what, name, owner = found
 
         def take(text: str | None) -> None:
             if text is not None:
                 given = actions.limits(text)
                 minutes = int(given["minutes"]) if "minutes" in given else None
-                self.act(what, partial(actions.retry, what, name, minutes, given.get("memory_gb")))
+                self.act(what, partial(actions.retry, what, name, minutes, given.get("memory_gb"), owner))
 
         help_text = (
             f"{restarted} with these limits, for example minutes=240 memory_gb=64. "
@@ -92,8 +92,9 @@ class SweepActions:
         prompt = PromptScreen("Retry with other limits", help_text, "", _check_limits)
         self._screen.app.push_screen(prompt, take)
 
-    def _to_retry(self) -> tuple[str, str, str, str] | None:
-        """The tasks that can be restarted, those beyond the filter, and the selection as a title and as a name for `retry`.
+    def _to_retry(self) -> tuple[str, str, str, str, str] | None:
+        """The tasks that can be restarted, those beyond the filter, the selection as a title and as a name for `retry`, and its owner if
+        that is another user.
 
         None, with a message, if there is nothing to do.
         """
@@ -113,7 +114,8 @@ class SweepActions:
         retried = [task for task in tasks if task.state in RETRIED]
         if retried and not (task and task.state not in RETRIED):
             beyond = "" if run else self._beyond_the_filter(sweep)
-            return f"{_counted(retried)} of {what} will be restarted", beyond, what, name
+            beyond += f" User {sweep.owner} submitted this sweep." if sweep.owner else ""
+            return f"{_counted(retried)} of {what} will be restarted", beyond, what, name, sweep.owner
         self._screen.report(f"{what}: no failed, lost or cancelled tasks")
         if any(task.state in OPEN_STATES for task in sweep.tasks):
             self.act(sweep.name, partial(actions.keep_going, sweep.name))
@@ -130,13 +132,14 @@ class SweepActions:
         if (found := self.selection()) is None:
             return
         name, screen = found[1].name, self._screen
-        listed: list[frozenset[Path]] = []
+        listed: list[tuple[frozenset[Path], str]] = []
         question = ConfirmScreen(f"Delete {name}?", "Listing what would be deleted …")
 
-        def show(plan: tuple[str, frozenset[Path]]) -> None:
-            text, folders = plan
-            listed.append(folders)
-            question.replace_text(f"Delete {name}?", shortened(text), "Delete it")
+        def show(plan: tuple[str, frozenset[Path], str]) -> None:
+            text, folders, owner = plan
+            listed.append((folders, owner))
+            whose = f" of user {owner}" if owner else ""
+            question.replace_text(f"Delete {name}{whose}?", shortened(text), "Delete it")
 
         def refuse(problem: str) -> None:
             text = problem.replace("'rsctl cancel' them first", "Cancel them first (x)")
@@ -144,7 +147,7 @@ class SweepActions:
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.act(name, partial(actions.delete_sweep, name, listed[0]))
+                self.act(name, partial(actions.delete_sweep, name, *listed[0]))
 
         screen.app.push_screen(question, answered)
         screen.background.submit("deletion", partial(actions.plan_deletion, name), screen, show, refuse)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import SuspendNotSupported
 
-from rsctl.errors import InputError
+from rsctl.errors import InputError, RefusedError
 from rsctl.tui import actions
 from rsctl.tui.dialogs.confirm import ConfirmScreen, shortened
 
@@ -33,7 +33,7 @@ class SweepEditor:
         selection, sweep = found
         try:
             copy = actions.working_copy(selection.overview.store, sweep.name)
-        except OSError as error:
+        except (OSError, RefusedError) as error:
             self._screen.report(f"{sweep.name}: its sweep file can't be read: {error}", error=True)
             return
         self._edit(copy)

@@ -54,7 +54,8 @@ def _sweep_row(sweep: SweepView, opened: bool) -> GridRow:
     state = state_cell(progress.state, progress.text) if sweep.tasks else state_cell("done", "imported")
     if dead:
         state = (*state, (f" {dead} dead", "failed"))
-    about = ", ".join(filter(None, (sweep.counts, f"on {sweep.remote}" if sweep.remote else "")))
+    where, whose = f"on {sweep.remote}" * bool(sweep.remote), f"of {sweep.owner}" * bool(sweep.owner)
+    about = ", ".join(filter(None, (sweep.counts, where, whose)))
     name: Cell = ((sweep.name, "strong"), (f"  {about}", "muted"))
     share = _share(progress) if sweep.tasks else ""
     return GridRow(sweep.name, (name, state, share, "", "", "", ""), 0, opened)

@@ -12,6 +12,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
+from rsctl.tui.read_only import is_read_only
 from rsctl.tui.widgets.styles import tone
 
 STALE = 10.0
@@ -51,6 +52,8 @@ class TopBar(Widget):
             text, stale = f"SLURM {told}", True
         else:
             text, stale = "live", False
+        if is_read_only():
+            text = f"read-only · {text}"
         room = self.size.width - sum(len(name) + 5 for _, name in self._modes) - 10
         self._right = (f"{store} · {text}" if store and len(store) + len(text) + 3 <= room else text, stale)
 

@@ -128,6 +128,7 @@ def _sweep(sweep: SweepView, origin: list[tuple[str, str]]) -> Facts:
         ("sweep", sweep.name),
         ("description", " ".join(sweep.description.split())),
         ("submitted", _clock(sweep.submitted)),
+        ("by user", sweep.owner),
         ("cluster", sweep.cluster),
         *origin,
         ("runs", sum(not run.derived for run in sweep.runs)),
