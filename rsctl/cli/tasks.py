@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -138,7 +139,7 @@ def retry(
     from rsctl.cluster import retry
     from rsctl.config.settings import load_settings
 
-    if number is not None and "/" in name:
+    if number is not None and re.search(r"/\d+$", name):
         raise InputError(f"retry: {name} names a task already; leave out {number}.")
     which = name if number is None else f"{name}/{number}"
     tasks, note = retry.retry(load_settings(), which, minutes=minutes, memory_gb=memory_gb, of=of or ())
