@@ -14,7 +14,7 @@ from rsctl.catalog.declare import Attack, DataSet, Method, Model, ModelTask, Ver
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
 from rsctl.config.point import Point
-from rsctl.config.resolve import ROLES, Levels
+from rsctl.config.parents import ROLES, Levels
 from rsctl.config.sections import (
     AttackTable,
     Certification,
