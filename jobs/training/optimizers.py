@@ -17,9 +17,7 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     if recipe.optimizer == "adam":
         betas = (recipe.momentum, 0.999)
-        return torch.optim.Adam(
-            weights, lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay
-        )
+        return torch.optim.Adam(weights, lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
     if recipe.optimizer == "adamw-lp":
         return DistanceAdamW(model, recipe.lr, recipe.momentum, recipe.weight_decay)
     return torch.optim.SGD(

@@ -120,7 +120,9 @@ def required_teacher(method: Method) -> Problem:
     )
 
 
-def start_before_teacher(table: Any, method: Method, model: ModelTable, teacher: Point, behind: TrainSpec) -> Any:
+def start_before_teacher(
+    table: Any, method: Method, model: ModelTable, teacher: Point, behind: TrainSpec
+) -> Any:
     """The table of `start`, with the run's teacher where it has none, or with the teacher's architecture where it is a checkpoint."""
     table = {"name": table} if isinstance(table, str) else table
     if not isinstance(table, Mapping):

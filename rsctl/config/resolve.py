@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -211,7 +211,9 @@ def _parents(
         if tables[role] is None:
             continue
         if teacher := found.get("teacher") if method.model else None:
-            tables[role] = start_before_teacher(tables[role], method, point.model, teacher.point, teacher.train)
+            tables[role] = start_before_teacher(
+                tables[role], method, point.model, teacher.point, teacher.train
+            )
         of_parent = parent_point(point, shared, method, role, tables[role], problems)
         if of_parent is None:
             return None

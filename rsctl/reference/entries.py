@@ -73,11 +73,12 @@ STRUCTURE = {
     "precision": "Arithmetic of training and certification, explicit because a certificate is for the function as executed.",
     "resources": "Resources of a task of each stage: [resources.training], [resources.certification] and so on.",
     "grid": "Lists of values for any key of the file: every combination is a run.",
+    "method.model": "The model that this method alone trains, in place of the file's: a classifier behind a denoiser beside the classifier.",
     "method.training": "Recipe values of this method alone, in place of [training].",
-    "method.grid": "Lists of values for this method alone; its sigma and seed replace those of the sweep.",
+    "method.grid": "Lists of values for this method alone; its sigma, seed and certification.sigma replace those of the sweep.",
     "method.start": "The model whose weights the training begins with: a method's name or table, which may also have `sigma`, `seed` and "
     "`model`, or { checkpoint = \"file\" }. It is trained first, once.",
-    "method.teacher": "The model that the method learns from, given as `method.start` is.",
+    "method.teacher": "The model that the method learns from, given as `method.start` is; of a denoiser, the classifier behind it.",
 }  # fmt: skip
 """Tables of the file, and keys that no field declares."""
 

@@ -72,6 +72,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "precision": {"precision.certification": "bf16"},
     "resources": {"resources.training.threads": 2},
     "grid": {"grid.sigma": [0.25, 0.5]},
+    "method.model": {"method.model": {"name": "cnn", "width": 16}},
     "method.training": {"method.training": {"epochs": 30}},
     "method.grid": {"method.name": "smoothadv", "method.grid": {"epsilon": [0.25, 0.5]}},
     "method.start": {"method.start": {"name": "gaussian", "sigma": 0.0}},

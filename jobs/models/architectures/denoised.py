@@ -55,9 +55,7 @@ def build(
     """`classifier` is a JSON table of the classifier's name and parameters; raises InputError where it isn't."""
     behind = _classifier(classifier, classes, channels, size)
     before = (
-        DnCNN(channels, depth, width)
-        if denoiser == "dncnn"
-        else MemNet(channels, memories, residuals, width)
+        DnCNN(channels, depth, width) if denoiser == "dncnn" else MemNet(channels, memories, residuals, width)
     )
     return Denoised(before, behind, channels)
 
