@@ -19,7 +19,9 @@ from jobs.state import TrainingState
 def prepare(model: nn.Sequential, state: TrainingState) -> Iterator[None]:
     """The classifier's weights, which a checkpoint of the run contains."""
     if state.step == 0:
-        denoised(model).adopt(state.load("teacher"))
+        classifier = state.load("teacher")
+        assert isinstance(classifier, nn.Sequential)
+        denoised(model).adopt(classifier)
     yield from ()
 
 

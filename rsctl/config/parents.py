@@ -145,7 +145,7 @@ def classifier_of(teacher: TrainSpec) -> str:
 def around(values: dict[str, Any], teacher: TrainSpec, problems: list[Problem]) -> dict[str, Any]:
     """The parameters of a model that contains its teacher's network; a classifier in them that isn't that one is a problem."""
     behind = classifier_of(teacher)
-    if values.get("classifier") not in (None, behind):
+    if values.get("classifier") not in (None, "", behind):
         problems.append(
             Problem("model.classifier", f"is determined by method.teacher, as {behind}: leave it out.")
         )

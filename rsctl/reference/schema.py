@@ -66,6 +66,7 @@ def sweep_schema() -> Schema:
             "training": recipe,
             "training-lists": _table(_lists(recipe["properties"])),
             "model": _named("model", known_models()),
+            "model-lists": _table(_lists(_together("model", known_models()))),
             "method": _method_entry(),
             "verification": _image_tables(Verification, "verifier", known_verifiers()),
             "attack": _image_tables(AttackTable, "attack", known_attacks()),
@@ -175,8 +176,14 @@ def _method_grid(parameters: Mapping[str, Schema]) -> Schema:
     grid = _grid(
         {**parameters, **levels}, f"Lists of values for this method; {', '.join(LEVELS)} replace the sweep's."
     )
-    dotted = _dotted({"training": _table(fields(Recipe))})
-    grid["properties"] = {**grid["properties"], "training": _ref("training-lists"), **dotted}
+    model = {"model": _table(_together("model", known_models()))}
+    dotted = _dotted({"training": _table(fields(Recipe)), **model})
+    grid["properties"] = {
+        **grid["properties"],
+        "training": _ref("training-lists"),
+        "model": _ref("model-lists"),
+        **dotted,
+    }
     return grid
 
 

@@ -12,7 +12,9 @@ OWN_TABLES = {
     "denoise": {
         "name": "denoise",
         "model": {"name": "denoised", "depth": 7, "width": 32},
+        "objective": "stability",
         "teacher": {"name": "gaussian", "sigma": 0.0},
+        "start": "denoise",
     }
 }
 LEAST = {0.25: 0.90, 0.5: 0.80}

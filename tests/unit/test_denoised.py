@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -172,9 +173,9 @@ def test_two_halves_of_a_batch_add_up_to_the_whole() -> None:
         one = double_case(objective)
         one.model.eval()  # else its batch normalisation is of other images
         whole = float(one.module.loss(one.model, one.x, one.y, one.state)[0].detach())
-        x, y, noise, parts = one.x, one.y, one.state.noise(), 0.0
+        x, y, whole_noise, parts = one.x, one.y, one.state.noise(), 0.0
         for part in (slice(0, 5), slice(5, IMAGES)):
-            one.state.noise = lambda part=part: noise[part]
+            one.state.noise = partial(whole_noise.__getitem__, part)
             share = one.state.share(y[part])
             parts += share * float(one.module.loss(one.model, x[part], y[part], one.state)[0].detach())
         assert parts == pytest.approx(whole, abs=1e-9)

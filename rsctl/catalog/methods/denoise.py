@@ -42,7 +42,7 @@ METHOD = Method(
             source=CODE,
         ),
         Defaults(
-            {**digits(60), "optimizer": "adam", "lr": 5e-3, "weight_decay": 0.0},
+            {**digits(60), "optimizer": "adam", "lr": 5e-3, "weight_decay": 0.0, "step_shift": 0},
             source=OURS,
             dataset="digits",
         ),
