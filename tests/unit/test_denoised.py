@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from method_cases import CLASSES, IMAGES, Net, case
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jobs.checkpoints.fitting import fitting
+from jobs.checkpoints.formats import read_weights
+from jobs.checkpoints.recognise import assemble
 from jobs.models import Normalize, build_model
 from jobs.models.architectures.denoised import Denoised
 from jobs.models.denoisers import DnCNN, MemNet
@@ -250,3 +254,24 @@ def test_bad_input_is_named(chain: Chain, changes: dict[str, Any], said: str) ->
 def test_a_classifier_that_cant_be_built_is_named(table: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         network(classifier=table)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"depth": 5, "width": 6}, {"denoiser": "memnet", "width": 3, "memories": 2, "residuals": 1}],
+    ids=["dncnn", "memnet"],
+)
+def test_a_file_with_a_denoiser_is_read_whole(parameters: dict[str, Any], tmp_path: Path) -> None:
+    """Its classifier alone would fit an architecture, too."""
+    model, digits = network(**parameters), find("data set", "digits", known_datasets())
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.01)
+        expected = model.eval()(images := torch.rand(2, 1, 8, 8))
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "net.pth")
+    fit = fitting(read_weights(tmp_path / "net.pth"), digits, DataShape(1, 8, 10, {}))
+    assert (fit.model, fit.weights.left, fit.weights.normalisation) == ("denoised", [], "none")
+    assert json.loads(fit.parameters["classifier"]) == {"name": "resnet20"}
+    built = assemble(fit.weights, fit.model, fit.parameters, "none", digits, DataShape(1, 8, 10, {}))
+    with torch.no_grad():
+        assert torch.equal(built(images), expected)
