@@ -27,6 +27,7 @@ from rsctl.catalog.declare import DataShape
 from rsctl.catalog.recipe import Recipe
 from rsctl.config.validate import Invalid
 from rsctl.errors import InputError
+from rsctl.results.notes import _resize
 from rsctl.results.sweep import sweep_results
 from rsctl.store.layout import Run
 from rsctl.store.tables import read_table
@@ -74,9 +75,51 @@ def test_the_published_denoisers_have_the_parameters_of_the_authors_networks() -
     assert of(MemNet(3, 3, 6, 64)) == 3 * 6 * 2 * activated + gates + ends
 
 
-@pytest.mark.parametrize("denoiser", ["dncnn", "memnet"])
-def test_it_is_executed_as_one_network_and_its_classifier_stays_in_eval_mode(denoiser: str) -> None:
-    model, images = network(denoiser=denoiser), torch.rand(4, 1, 8, 8)
+def test_memnet_is_the_authors_network_under_its_names() -> None:
+    """Written out from its weights; a block sees what its units and all blocks before it made, the extracted features first."""
+    torch.manual_seed(2)
+    denoiser = MemNet(1, 2, 2, 3).double().eval()
+    for layer in denoiser.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_(std=0.3)  # type: ignore[union-attr,operator]
+            layer.running_var.uniform_(0.5, 2)  # type: ignore[union-attr,operator]
+            nn.init.normal_(layer.bias)
+    weights = denoiser.state_dict()
+
+    def activated(name: str, x: Tensor) -> Tensor:
+        mean, variance, scale, shift = (
+            weights[f"{name}.bn.{key}"][:, None, None]
+            for key in ("running_mean", "running_var", "weight", "bias")
+        )
+        positive = ((x - mean) / (variance + 1e-5).sqrt() * scale + shift).clamp(min=0)
+        kernel = weights[f"{name}.conv.weight"]
+        return functional.conv2d(positive, kernel, padding=kernel.shape[-1] // 2)
+
+    image = torch.rand(2, 1, 6, 6, dtype=torch.float64)
+    memory = [activated("feature_extractor", image)]
+    for block in ("dense_memory.0", "dense_memory.1"):
+        x, short = memory[-1], []
+        for unit in (f"{block}.recursive_unit.0", f"{block}.recursive_unit.1"):
+            x = x + activated(f"{unit}.relu_conv2", activated(f"{unit}.relu_conv1", x))
+            short.append(x)
+        memory.append(activated(f"{block}.gate_unit", torch.cat(short + memory, dim=1)))
+    expected = image + activated("reconstructor", memory[-1])
+    with torch.no_grad():
+        assert float((expected - image).abs().max()) > 0.01
+        assert torch.allclose(denoiser(image), expected, atol=1e-12)
+
+
+def test_a_resize_of_the_classifier_is_noted() -> None:
+    assert [_resize(one) for one in ({"resize": 64}, {"classifier": '{"name":"timm","resize":224}'}, {"width": 8})] == [64, 224, 0]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"depth": 3}, {"denoiser": "memnet", "memories": 1, "residuals": 1}], ids=str
+)
+def test_it_is_executed_as_one_network_and_its_classifier_stays_in_eval_mode(
+    parameters: dict[str, Any],
+) -> None:
+    model, images = network(**parameters), torch.rand(4, 1, 8, 8)
     model.train()
     assert model[1].denoiser.training
     assert not any(layer.training for layer in model[1].classifier.modules())
