@@ -94,7 +94,7 @@ def parent_point(
         problems.append(
             Problem(
                 "method.teacher.model",
-                f"is required, since the file's model is '{method.model}': the classifier's architecture, such as \"resnet20\".",
+                f"must be a classifier's architecture, such as \"resnet20\", not '{method.model}'; left out it is the model of the file.",
             )
         )
         return None
@@ -108,7 +108,7 @@ def parent_point(
 
 
 def _table(model: Any) -> ModelTable:
-    return {"name": model} if isinstance(model, str) else model
+    return dict(model) if isinstance(model, Mapping) else {"name": model}
 
 
 def required_teacher(method: Method) -> Problem:
