@@ -28,6 +28,7 @@ from rsctl.store.task_context import Stopped, TaskContext
 CHEAP: dict[str, dict[str, Any]] = {
     "cat-rs": {"teacher_draws": 20},
     "denoise": {
+        "objective": "stability",
         "model": {"name": "denoised", "depth": 2, "width": 4},
         "teacher": {"name": "gaussian", "sigma": 0.0},
     },
