@@ -76,8 +76,8 @@ def _figures(
     found: dict[str, float] = {}
     with mode:
         weights = {name: fake(one).detach() for name, one in (model.state_dict()).items()}
-        for name, _ in model.named_parameters():
-            weights[name].requires_grad_()
+        for name, weight in model.named_parameters():
+            weights[name].requires_grad_(weight.requires_grad)
 
         def passed(images: int, precision: str, *, training: bool) -> int:
             """Return the peak of bytes in a forward pass, with the backward pass if `training`."""

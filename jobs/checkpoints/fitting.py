@@ -13,6 +13,7 @@ from jobs.checkpoints.parts import alike
 from jobs.checkpoints.recognise import entries_of, library_names, recognise
 from jobs.models.library import is_library, published_normalisation
 from jobs.models.normalize import named_as, same
+from rsctl.catalog import find, known_models
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.errors import InputError
 
@@ -74,6 +75,8 @@ def fitting(
             normalisation=named_as(text, dataset, shape),
             why=f"{name} states it for this architecture",
         )
+    if find("model", name, known_models()).pixels:
+        weights = replace(weights, normalisation="none", why="the network normalises inside")
     return Fit(weights, name, parameters, _likewise(weights, name, parameters))
 
 

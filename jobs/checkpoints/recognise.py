@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jobs.checkpoints.denoised_layers import DENOISED, classifier_in, denoiser_in, has_denoiser
 from jobs.checkpoints.formats import Weights
 from jobs.checkpoints.parts import COUNTERS
 from jobs.checkpoints.stored_normalisation import per_channel
@@ -59,8 +61,11 @@ def recognise(
     differences: dict[str, str] = {}
     shared: dict[str, float] = {}
     """Share of the names that both have."""
-    for name in (arch,) if arch else [one for one in known_models() if not is_library(one)]:
+    for name in (arch,) if arch else _candidates(weights.state_dict):
         parameters = {**parameters_in(name, weights.state_dict, shape, given), **(given or {})}
+        if name == DENOISED and not parameters.get("classifier"):
+            behind, own = recognise(classifier_in(weights), dataset, shape)
+            parameters["classifier"] = json.dumps({"name": behind, **own}, sort_keys=True)
         if name in GENERIC and not parameters and not (arch and given):
             differences[name] = _not_generic(name, weights.state_dict, shape)
             if differences[name] != NOT_PLAIN:
@@ -99,6 +104,12 @@ def recognise(
         + (f"; the file calls it '{weights.said}'" if weights.said else "")
         + f". {about}. A plugin can add an architecture of your own."
     )
+
+
+def _candidates(weights: Mapping[str, Tensor]) -> list[str]:
+    """The architectures that weights without a stated one are compared with."""
+    named = [one for one in known_models() if not is_library(one) and one != DENOISED]
+    return [DENOISED, *named] if has_denoiser(weights) else named
 
 
 def entries_of(
@@ -162,6 +173,8 @@ def parameters_in(
             for key, value in found_here.items()
             if (key, value) not in (("depth", 40), ("widen", 2))
         }
+    if name == DENOISED:
+        return denoiser_in(weights) if has_denoiser(weights) else {}
     layers = [value for key, value in weights.items() if re.fullmatch(r"\d+\.weight", key)]
     kinds = {layer.dim() for layer in layers}
     widths = [len(layer) for layer in layers if layer.dim() == 2][:-1]

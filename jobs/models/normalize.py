@@ -77,16 +77,16 @@ class Normalize(nn.Module):
     """(x - mean) / std per channel, x of shape (B, C, H, W).
 
     Mean and std follow the model to its device but stay out of its state dict: published checkpoints of
-    smoothed classifiers have no such entries.
+    smoothed classifiers have no such entries. With `stored` they are entries of it.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], *, stored: bool = False) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=stored)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=stored)
 
     def values(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation per channel, as float32 holds them."""

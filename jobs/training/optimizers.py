@@ -13,15 +13,15 @@ from rsctl.catalog.recipe import Recipe
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimiser of all weights that aren't frozen."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
     if recipe.optimizer == "adam":
         betas = (recipe.momentum, 0.999)
-        return torch.optim.Adam(
-            model.parameters(), lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay
-        )
+        return torch.optim.Adam(weights, lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
     if recipe.optimizer == "adamw-lp":
         return DistanceAdamW(model, recipe.lr, recipe.momentum, recipe.weight_decay)
     return torch.optim.SGD(
-        model.parameters(),
+        weights,
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,

@@ -90,6 +90,8 @@ class Method(Explained):
     they are then a run of their own (`rsctl.catalog.predictions`)."""
     implementation: str = ""
     """Module with the loss; by default `jobs.methods.<name>`."""
+    model: str = ""
+    """The model that it trains and no other method does; that one contains the network of the parent `teacher`."""
     splitting: bool = False
     """True if all it does to an image is to add `state.noise()` to it: then it can also train with splitting noise, which replaces
     the image."""
@@ -186,6 +188,8 @@ class Model(Explained):
     """The parameter that `name:value` gives: with `architecture`, "timm:resnet18" is name = "timm", architecture = "resnet18"."""
     package: str = ""
     """A package beyond rsctl's own requirements that builds it."""
+    pixels: bool = False
+    """True if the network takes images in [0, 1] as they are, and normalises them itself."""
     complete: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     """Adds to the parameters what files on this machine say of the network; raises InputError."""
 

@@ -27,8 +27,8 @@ class Point(Parameters):
     model: dict[str, Any] = Field(examples=["cnn"])
     """Architecture of the network: its name, or a table of `name` and its own parameters."""
     method: dict[str, Any] = Field(examples=["gaussian"])
-    """Method of training: its name, or a table of `name`, its own hyper-parameters and optionally `training`, `grid`, `start` and
-    `teacher` tables. Several [[method]] tables compare methods."""
+    """Method of training: its name, or a table of `name`, its own hyper-parameters and optionally `model`, `training`, `grid`,
+    `start` and `teacher` tables. Several [[method]] tables compare methods."""
     sigma: Annotated[float, Field(ge=0, le=100)] = Field(examples=[0.25])
     """Standard deviation of the noise per coordinate, for images in [0, 1]; 0 trains on clean images."""
     noise: Literal["gaussian", "uniform", "laplace", "splitting"] = "gaussian"

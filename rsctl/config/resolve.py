@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from rsctl.catalog import find, known_datasets, known_models, model_table
 from rsctl.catalog.checkpoints import CHECKPOINT, identified, model_sources
@@ -18,6 +16,16 @@ from rsctl.catalog.recipe import Recipe
 from rsctl.catalog.shape import shape_of
 from rsctl.config.conflicts import conflicts
 from rsctl.config.identity import identity
+from rsctl.config.parents import (
+    ROLES,
+    ModelTable,
+    around,
+    parent_point,
+    required_teacher,
+    start_before_teacher,
+    with_own_model,
+    wrong_model,
+)
 from rsctl.config.point import Point
 from rsctl.config.runs import CountSpec, Origin, TrainSpec
 from rsctl.config.tables import PointTable, resolve_tables
@@ -49,19 +57,8 @@ class Resolved:
         return next((table.spec for table in self.tables if isinstance(table.spec, CountSpec)), None)
 
 
-ROLES = ("start", "teacher")
 FILE = "this file"
 """Source of a value that the sweep file gives."""
-
-
-class Levels(Parameters):
-    """Noise level and seed of a parent model, where they differ from the run's."""
-
-    sigma: Annotated[float, Field(ge=0, le=100)] | None = None
-    """Its training noise; 0 is training on clean images."""
-    seed: Annotated[int, Field(ge=0)] | None = None
-    """Its seed."""
-
 
 Planned = Callable[[str, str], bool]
 """True if runs were planned with this data set (name, fingerprint of both splits)."""
@@ -75,19 +72,25 @@ def resolve(
     A model depends on its training files alone. Runs that older versions planned with the files of both splits keep their
     names, as `planned` reports.
     """
+    shared, point = point.model, with_own_model(point)
     dataset, data_values = _choose("dataset", "data set", point.dataset, known_datasets(), problems)
     model, model_values = _choose("model", "model", model_table(point.model), known_models(), problems)
     method, values = _choose("method", "method", point.method, model_sources(), problems)
     if dataset is None or model is None or method is None:
+        return None
+    if problem := wrong_model(method, model, model_values):
+        problems.append(problem)
         return None
     imported, own_training = method is CHECKPOINT, _own_training(values, problems)
     if imported:
         values = identified(values)
     if model.complete:
         model_values = model.complete(model_values)
-    parents = {} if imported else _parents(point, method, values, data_root, problems, planned)
+    parents = {} if imported else _parents(point, shared, method, values, data_root, problems, planned)
     if parents is None:
         return None
+    if not imported and method.model:
+        model_values = around(model_values, parents["teacher"].train, problems)
     data = check(dataset.parameters, data_values, "dataset", problems)
     architecture = check(model.parameters, model_values, "model", problems)
     if not imported:
@@ -105,6 +108,9 @@ def resolve(
     start = parents["start"].train if "start" in parents else None
     if problem := next(conflicts(point, method, model, hyperparameters, recipe, shape, start), None):
         problems.append(problem)
+        return None
+    if start and start.model_parameters != identity(architecture):
+        problems.append(_another_start(point))
         return None
     if start:
         # One training, one identity, whichever of the two tables gives it.
@@ -188,51 +194,40 @@ def _predictions(pupil: TrainSpec, teacher: TrainSpec, draws: int) -> TrainSpec:
 
 
 def _parents(
-    point: Point,
-    method: Method,
-    values: dict[str, Any],
-    data_root: Path,
-    problems: list[Problem],
-    planned: Planned,
-) -> dict[str, Resolved] | None:
+    point: Point, shared: ModelTable, method: Method, values: dict[str, Any], data_root: Path, problems: list[Problem], planned: Planned
+) -> dict[str, Resolved] | None:  # fmt: skip
     """The models that this one starts from or learns from, resolved like points of their own; taken out of `values`."""
+    tables = {role: values.pop(role, method.parents.get(role)) for role in ROLES}
     found: dict[str, Resolved] = {}
-    for role in ROLES:
-        table = values.pop(role, method.parents.get(role))
-        if table is None:
+    for role in reversed(ROLES):
+        if tables[role] is None:
             continue
-        if isinstance(table, str):
-            table = {"name": table}
-        elif isinstance(table, Mapping) and "checkpoint" in table:
-            table = {"name": CHECKPOINT.name, "file": table["checkpoint"], **table}
-            del table["checkpoint"]
-        if not isinstance(table, Mapping):
-            problems.append(Problem(f"method.{role}", f"give a method's name or table; it is {table!r}."))
+        if teacher := found.get("teacher") if method.model else None:
+            tables[role] = start_before_teacher(
+                tables[role], method, point.model, teacher.point, teacher.train
+            )
+        of_parent = parent_point(point, shared, method, role, tables[role], problems)
+        if of_parent is None:
             return None
-        table = {**table}
-        model = table.pop("model", point.model)
-        own_levels = {key: table.pop(key) for key in Levels.model_fields if key in table}
-        levels = check(Levels, own_levels, f"method.{role}", problems)
-        if levels is None:
-            return None
-        changes = {
-            "method": table,
-            "model": {"name": model} if isinstance(model, str) else model,
-            "sigma": point.sigma if levels.sigma is None else levels.sigma,
-            "seed": point.seed if levels.seed is None else levels.seed,
-        }
         own: list[Problem] = []
-        parent = resolve(point.model_copy(update=changes), data_root, own, planned)
+        parent = resolve(of_parent, data_root, own, planned)
         # Keys of the parent's tables are reported as the user wrote them: method.teacher.epsilon, not method.epsilon.
         problems += [Problem(f"method.{role}.{p.key.removeprefix('method.')}", p.text) for p in own]
         if parent is None:
             return None
-        if role == "start" and changes["model"] != point.model:
-            text = f"must be the run's model, {point.model['name']}, which takes over its weights."
-            problems.append(Problem("method.start.model", text))
+        if role == "start" and of_parent.model != point.model and not method.model:
+            problems.append(_another_start(point))
             return None
         found[role] = parent
-    return found
+    if method.model and "teacher" not in found:
+        problems.append(required_teacher(method))
+        return None
+    return {role: found[role] for role in ROLES if role in found}
+
+
+def _another_start(point: Point) -> Problem:
+    text = f"must be the run's model, {point.model['name']}, which takes over its weights."
+    return Problem("method.start.model", text)
 
 
 def _check_declaration(method: Method, defaults: dict[str, Any], problems: list[Problem]) -> None:

@@ -20,8 +20,9 @@ from rsctl.errors import InputError
 MOST_TABLES = 5_000
 """Most tables of a sweep, over all points: this many are planned within seconds."""
 ONE_PER_SWEEP = ("name", "description", "cluster")
-LEVELS = ("sigma", "seed")
-"""Keys of `[method.grid]` that replace the sweep's own list: a paper's values often differ by noise level."""
+LEVELS = ("sigma", "seed", "certification.sigma")
+"""Keys of `[method.grid]` that replace the sweep's own list: a paper's values often differ by noise level, and a network trained
+without noise is certified under it."""
 
 
 @dataclass(frozen=True)

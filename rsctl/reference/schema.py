@@ -14,8 +14,8 @@ from rsctl.catalog.declare import Attack, DataSet, Method, Model, ModelTask, Ver
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
 from rsctl.config.cascades import CascadeLevel, CascadeOrigin, CascadeTable
+from rsctl.config.parents import ROLES, Levels
 from rsctl.config.point import Point
-from rsctl.config.resolve import ROLES, Levels
 from rsctl.config.sections import (
     AttackTable,
     Certification,
@@ -44,7 +44,7 @@ def sweep_schema() -> Schema:
     properties = {
         **top,
         "dataset": _with_parameters("dataset", known_datasets()),
-        "model": _with_parameters("model", known_models()),
+        "model": _ref("model"),
         "method": _one_or_more("method", top["method"]),
         "training": recipe,
         "certification": _table({**known, "certificates": certificates_}, top["certification"]),
@@ -71,6 +71,8 @@ def sweep_schema() -> Schema:
         "$defs": {
             "training": recipe,
             "training-lists": _table(_lists(recipe["properties"])),
+            "model": _with_parameters("model", known_models()),
+            "model-lists": _table(_lists(_together("model", known_models()))),
             "method": _method_entry(),
             "verification": _image_tables(Verification, "verifier", known_verifiers()),
             "attack": _image_tables(AttackTable, "attack", known_attacks()),
@@ -144,7 +146,7 @@ def _method_entry() -> Schema:
     sources = model_sources()
     unnamed = {
         **_together("method", sources, named=False),
-        **{role: {} for role in ROLES},
+        **{key: {} for key in ("model", *ROLES)},
         "training": _ref("training"),
         "grid": _method_grid(_together("method", sources)),
     }
@@ -155,6 +157,7 @@ def _method(method: Method | ModelTask) -> Schema:
     parameters = fields(method.parameters)
     parent = {"anyOf": [{"type": "string"}, {"type": "object", "properties": fields(Levels)}]}
     own = {
+        "model": {**_ref("model"), "description": fields(Point)["model"]["description"]},
         "training": _ref("training", "Recipe values of this method alone."),
         "start": {"description": "The model whose weights the training begins with.", **parent},
         "teacher": {"description": "The model that the method learns from.", **parent},
@@ -164,12 +167,21 @@ def _method(method: Method | ModelTask) -> Schema:
 
 
 def _method_grid(parameters: Mapping[str, Schema]) -> Schema:
-    levels = {key: fields(Point)[key] for key in LEVELS}
+    tables = {"": fields(Point), "certification": fields(Certification)}
+    levels: dict[str, Schema] = {}
+    for table, _, key in (level.rpartition(".") for level in LEVELS):
+        levels |= {table: _table({key: tables[table][key]})} if table else {key: tables[""][key]}
     grid = _grid(
-        {**parameters, **levels}, "Lists of values for this method; sigma and seed replace the sweep's."
+        {**parameters, **levels}, f"Lists of values for this method; {', '.join(LEVELS)} replace the sweep's."
     )
-    dotted = _dotted({"training": _table(fields(Recipe))})
-    grid["properties"] = {**grid["properties"], "training": _ref("training-lists"), **dotted}
+    model = {"model": _table(_together("model", known_models()))}
+    dotted = _dotted({"training": _table(fields(Recipe)), **model})
+    grid["properties"] = {
+        **grid["properties"],
+        "training": _ref("training-lists"),
+        "model": _ref("model-lists"),
+        **dotted,
+    }
     return grid
 
 

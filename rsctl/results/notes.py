@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,6 +79,12 @@ def about_stopping(stopped: Mapping[str, Sequence[tuple[Measurement, Any]]]) -> 
     return notes
 
 
+def _resize(parameters: Mapping[str, Any]) -> int:
+    """Side that a network resizes its images to, or the classifier in it does; 0 where neither does."""
+    behind = json.loads(parameters.get("classifier") or "{}")
+    return int(parameters.get("resize") or behind.get("resize", 0))
+
+
 def warnings(rows: Sequence[Measurement], attacked: Sequence[Measurement] = ()) -> list[str]:
     """Notes for the readers of these counts, besides those on attacks."""
     notes = []
@@ -86,7 +93,7 @@ def warnings(rows: Sequence[Measurement], attacked: Sequence[Measurement] = ()) 
         notes.append("Images held out of the training split, meant for tuning: not a test result.")
     if shared := sorted({spec.seed for spec in specs if spec.shares_noise}):
         notes.append(about_shared_noise(shared))
-    if sizes := sorted({row.training.model_parameters.get("resize", 0) for row in rows if row.own} - {0}):
+    if sizes := sorted({_resize(row.training.model_parameters) for row in rows if row.own} - {0}):
         sides = " or ".join(f"{size}x{size}" for size in sizes)
         notes.append(
             f"Networks that resize their images, to {sides}: the resize is part of the certified classifier, and radii are of the "

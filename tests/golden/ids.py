@@ -12,6 +12,7 @@ from rsctl.catalog.library import LibraryParameters
 from rsctl.config.runs import parse_spec
 from rsctl.config.sweep import build_sweep, load_sweep
 from rsctl.config.templates import all_templates
+from rsctl.errors import UserError
 from rsctl.plan.plan import make_plan
 
 _TABLE: dict[str, Any] = {
@@ -153,7 +154,10 @@ def of_sweeps(data: Path) -> dict[str, list[str]]:
     """Runs that each small sweep and each template plans."""
     found: dict[str, list[str]] = {}
     for name, changes in _sweeps().items():
-        plan = make_plan(build_sweep(tiny(**changes), "sweep.toml", data), "sweep.toml")
+        try:
+            plan = make_plan(build_sweep(tiny(**changes), "sweep.toml", data), "sweep.toml")
+        except UserError:
+            continue  # later entries of the catalog may need more than their name
         found[name] = [*plan.models, *plan.tables]
     for template in all_templates():
         file = data / "template.toml"

@@ -32,8 +32,8 @@ EVERY = ("gaussian", "stability", "consistency", "smoothmix", "smoothadv", "mace
 MNIST = {"gaussian", "stability", "consistency", "smoothmix", "smoothadv", "macer", "cat-rs", "ibp", "crown-ibp", "lipschitz-margin"}  # fmt: skip
 PUBLISHED = {
     "digits": {*known_methods()},
-    "cifar10": {*EVERY, "heat", "ibp", "crown-ibp", "lipschitz-margin"},
-    "imagenet": {*EVERY, "heat"},
+    "cifar10": {*EVERY, "denoise", "heat", "ibp", "crown-ibp", "lipschitz-margin"},
+    "imagenet": {*EVERY, "denoise", "heat"},
     "cifar100": {*EVERY},
     "mnist": MNIST,
     "svhn": set(),

@@ -27,6 +27,11 @@ from rsctl.store.task_context import Stopped, TaskContext
 
 CHEAP: dict[str, dict[str, Any]] = {
     "cat-rs": {"teacher_draws": 20},
+    "denoise": {
+        "objective": "stability",
+        "model": {"name": "denoised", "depth": 2, "width": 4},
+        "teacher": {"name": "gaussian", "sigma": 0.0},
+    },
     "heat": {"timesteps": 2, "reinitialize": True},
     "sodm": {"mapping_interval": 2},
 }
@@ -77,7 +82,7 @@ def stopping_after(calls: int) -> type[TaskContext]:
     return StoppingWork
 
 
-@pytest.mark.parametrize("name", each_method("sodm"))
+@pytest.mark.parametrize("name", each_method("sodm", "denoise"))
 def test_a_resumed_training_is_the_uninterrupted_one_bit_by_bit(chain: Chain, name: str) -> None:
     task = prepared(chain, sweep(name))
     chain.run(task)
