@@ -34,6 +34,11 @@ class RunSpec(BaseModel):
         return content_hash(identity(self))
 
     @property
+    def needs(self) -> list[str]:
+        """Runs of models that must be done before this one."""
+        raise TypeError("a concrete spec names them")
+
+    @property
     def run_id(self) -> str:
         raise TypeError("a concrete spec names its run")
 
@@ -106,7 +111,6 @@ class TrainSpec(RunSpec):
 
     @property
     def needs(self) -> list[str]:
-        """Runs that must be done before this one."""
         return [*(origin.run for origin in self.parents.values()), *filter(None, [self.predictions])]
 
     @property
@@ -128,6 +132,10 @@ class TableSpec(RunSpec):
     holdout: float = 0.0
     seed: int
     """Seed of the order of images, and of every draw."""
+
+    @property
+    def needs(self) -> list[str]:
+        return [self.model_run]
 
 
 class DrawnSpec(TableSpec):
@@ -162,6 +170,23 @@ def halves_of(n: int, block: int) -> tuple[int, int]:
     pairs, rest = divmod(n, 2 * block)
     odd = pairs * block + max(rest - block, 0)
     return n - odd, odd
+
+
+class Needed(BaseModel):
+    """The earlier levels of a cascade, by whose counts a level samples an image or not."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    levels: list[str]
+    """Hashes of their specs, in order."""
+    runs: list[str] = Field(json_schema_extra={"identity": False})
+    """Their runs."""
+    taus: list[float]
+    """Their thresholds."""
+    share: float
+    """Failure probability of each bound: the cascade's alpha, divided by the number of its bounds."""
+    settled_radius: float = 0.0
+    """Smallest radius at which a level settles an image that it decides."""
 
 
 class CountSpec(DrawnSpec):
@@ -201,11 +226,13 @@ class CountSpec(DrawnSpec):
     """Mode of torch's compiler."""
     arithmetic: Literal["float", "exact"] = Field(default="float", json_schema_extra={"neutral": "float"})
     """`exact`: inputs and noise are whole pixel values."""
+    needed: Needed | None = Field(default=None, json_schema_extra={"neutral": None})
+    """Images that earlier levels of a cascade settle aren't sampled: their rows have no draws."""
 
     @model_serializer(mode="wrap")
     def _without_extras(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """No `extras` where there are none: older versions read the spec, too."""
-        return {key: value for key, value in values(self).items() if key != "extras" or value}
+        """No `extras` or `needed` where there are none: older versions read the spec, too."""
+        return {key: value for key, value in values(self).items() if key not in ("extras", "needed") or value}
 
     @property
     def estimated(self) -> bool:

@@ -106,6 +106,11 @@ def _cascades(plan: Plan) -> str:
     return (
         f"{'cascades':{WIDE}}{counted(len(plan.cascades), 'cascade')} of these counts, without further draws"
         + needed
+        + (
+            "; levels sampled as needed cost at most this"
+            if any(one.replaced for one in plan.cascades)
+            else ""
+        )
     )
 
 

@@ -204,6 +204,8 @@ def _cascade() -> Schema:
     properties = {
         "levels": {**own["levels"], "items": level, "minItems": 2},
         "tau": {"description": own["tau"]["description"], "anyOf": [tau, {"type": "array", "items": tau}]},
+        "order": own["order"],
+        "settled_radius": own["settled_radius"],
     }
     return {**_table(properties), "required": ["levels", "tau"]}
 

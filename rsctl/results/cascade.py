@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from rsctl.certificates import Certified
-from rsctl.certificates.cascade import NAME, Cascade, require_threshold
+from rsctl.certificates.cascade import NAME, Cascade, bounds_of, require_threshold
 from rsctl.certificates.runner_up import RunnerUp
 from rsctl.config.cascade_runs import SHARED, Candidate, combine
-from rsctl.config.cascades import CascadeLevel, cascade_id, split_id
+from rsctl.config.cascades import CascadeLevel, cascade_id, saved_text, split_id
 from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError, RefusedError
 from rsctl.results.accuracy import scored
@@ -23,7 +23,9 @@ from rsctl.store.cascades import stored_candidates
 from rsctl.store.degenerate import Verdict
 from rsctl.store.layout import Store
 from rsctl.store.plan_fields import CascadeEntry, PlanEntry, PlanRecord
+from rsctl.store.rows import Rows
 from rsctl.store.run_kinds import RunKind
+from rsctl.store.tables import StoredTable
 
 KIND = "cascades"
 
@@ -33,6 +35,7 @@ def measure_cascade(levels: Sequence[Measurement], cascade: Cascade) -> Measurem
 
     Raises RefusedError where they aren't on the same images, or where the certificate isn't sound for their counts.
     """
+    _require_its_levels(levels, cascade)
     _require_same_images(levels)
     positions = common_images(levels)
     tables = [one.table.restrict(positions) for one in levels if one.table]
@@ -53,7 +56,7 @@ def measure_cascade(levels: Sequence[Measurement], cascade: Cascade) -> Measurem
         index=positions, seconds=sum((one.rows.seconds for one in tables), np.zeros(len(positions))),
         planned=last.planned, subset=last.subset, subset_key=last.subset_key, varying={} if names else _without_sigma(last), level_names=names,
         mean_draws=sum(float(one.rows.n.mean()) for one in tables) if len(positions) else float("nan"),
-        degenerate=_verdict(levels), problems=list(dict.fromkeys(text for one in levels for text in one.problems)),
+        draws_saved=_saved(levels, tables), degenerate=_verdict(levels), problems=list(dict.fromkeys(text for one in levels for text in one.problems)),
         recipe=json.dumps([[one.recipe for one in levels], list(cascade.taus)]), levels=[replace(one, table=None) for one in levels], taus=cascade.taus,
         **scored(certified, labels, sorted({cell.radius for one in levels for cell in one.cells})),
     )  # fmt: skip
@@ -143,6 +146,7 @@ def about_cascades(found: Sequence[Measurement]) -> list[str]:
         '(with split = "val"), or it is tuned on the test set. Its alpha is that of all its levels together (change it with --alpha); '
         "--certificate is for the levels by themselves. Its clean accuracy isn't known: PREDICT is for one level.",
         *about_bounds(found),
+        *about_saved(found),
     ]
     for row in found:
         if not row.complete:
@@ -155,13 +159,57 @@ def about_cascades(found: Sequence[Measurement]) -> list[str]:
 
 def about_bounds(found: Sequence[Measurement]) -> list[str]:
     """Note on levels that are certified with weaker bounds than the last level of a cascade; empty where there is none."""
-    weaker = sorted({one.certificate for row in found for one in row.levels} - {RunnerUp.name})
+    weaker = sorted({one.certificate for row in found for one in row.whole_levels} - {RunnerUp.name})
     if not weaker:
         return []
     return [
         f"The last level of a cascade is certified with both bounds of '{RunnerUp.name}', its levels by themselves here with '{weaker[0]}': "
         f"part of a difference is that of the certificates. --certificate {RunnerUp.name} compares the classifiers alone."
     ]
+
+
+def about_saved(found: Sequence[Measurement]) -> list[str]:
+    """Notes on the draws that cascades saved by sampling as needed."""
+    notes = []
+    for row in found:
+        if row.draws_saved is None:
+            continue
+        skipped, saved = row.draws_saved
+        every = row.images * sum(one.table_spec.n0 + one.table_spec.n for one in row.levels)
+        notes.append(
+            f"{row.name}, seed {row.seed}: {saved_text(skipped, row.images * (len(row.levels) - 1), saved, every)}."
+        )
+        needed = row.levels[-1].table_spec.needed
+        if needed and not np.isclose(needed.share * bounds_of(len(row.levels)), row.alpha or 0.0):
+            notes.append(
+                f"{row.name}, seed {row.seed}: it was sampled for alpha = {needed.share * bounds_of(len(row.levels)):g}. At {row.alpha:g} "
+                "its radii are proved, too; images that were left out then may abstain."
+            )
+    return notes
+
+
+def _saved(levels: Sequence[Measurement], tables: Sequence[StoredTable[Rows]]) -> tuple[int, int] | None:
+    """Images × levels without draws, and the draws saved; None where every level samples every image."""
+    if not any(one.as_needed for one in levels):
+        return None
+    left_out = [(len(one.rows) - int(one.rows.drawn.sum()), one.run.count_spec) for one in tables]
+    return sum(many for many, _ in left_out), sum(many * (spec.n0 + spec.n) for many, spec in left_out)
+
+
+def _require_its_levels(levels: Sequence[Measurement], cascade: Cascade) -> None:
+    """Raises RefusedError unless levels that are sampled as needed follow the levels that they were sampled for."""
+    for number, one in enumerate(levels):
+        needed, before = getattr(one.spec, "needed", None), levels[:number]
+        if needed and (needed.levels, needed.taus) != (
+            [level.table_spec.hash for level in before],
+            [*cascade.taus[:number]],
+        ):
+            told = ", ".join(
+                f"{run} (τ = {tau:g})" for run, tau in zip(needed.runs, needed.taus, strict=True)
+            )
+            raise RefusedError(
+                f"{one.run} samples what {told} left: it is a level after these, and of no other cascade."
+            )
 
 
 def _require_same_images(levels: Sequence[Measurement]) -> None:

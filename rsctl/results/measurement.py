@@ -104,6 +104,19 @@ class Measurement:
     level_names: tuple[str, ...] = ()
     """Names of the levels of a cascade where they differ in more than σ."""
 
+    draws_saved: tuple[int, int] | None = None
+    """Of a cascade with levels sampled as needed: images × levels without draws, and the draws that sampling them would have cost."""
+
+    @property
+    def as_needed(self) -> bool:
+        """True for a level of a cascade that was sampled only where earlier ones don't settle an image: it is no classifier."""
+        return not self.levels and getattr(self.spec, "needed", None) is not None
+
+    @property
+    def whole_levels(self) -> list[Measurement]:
+        """Levels of a cascade that are classifiers by themselves."""
+        return [one for one in self.levels if not one.as_needed]
+
     @property
     def own(self) -> bool:
         """True for a run of this store, False for an imported log."""

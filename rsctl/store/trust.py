@@ -7,7 +7,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from rsctl.config.runs import TrainSpec
 from rsctl.config.settings import Place
 from rsctl.owners import check_owner, world_writable
 from rsctl.store.layout import Run
@@ -41,8 +40,7 @@ def check_run(run: Run, *, group: bool, tasks: str = "*") -> None:
 def check_task(run: Run, number: int, *, group: bool) -> None:
     """Refuse a task with another user's files, its own or its model's; see `check_run`."""
     check_run(run, group=group, tasks=f"{number:04d}")
-    spec = run.spec
-    for name in spec.needs if isinstance(spec, TrainSpec) else [spec.model_run]:
+    for name in run.spec.needs:
         check_run(run.store.model(name), group=group, tasks="")
 
 

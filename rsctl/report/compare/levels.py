@@ -32,7 +32,7 @@ def compared(
     several = [
         compare(store, one, level, radii)
         for one in _cascades(store, first, certificate, alpha)
-        for level in one.levels
+        for level in one.whole_levels
     ]
     if as_json:
         return json.dumps({"comparisons": [json.loads(comparison_json(one)) for one in several]}, indent=1)

@@ -116,7 +116,9 @@ def by_cascade(panels: Sequence[Panel]) -> list[Panel]:
     """A panel per cascade, with the lines of its levels after its own, over the images that all have finished."""
     found = []
     for line in (one.line for panel in panels for one in panel.series if one.line.first.levels):
-        levels = [Line([row.levels[k] for row in line.rows]) for k in range(len(line.first.levels))]
+        levels = [
+            Line([row.whole_levels[k] for row in line.rows]) for k in range(len(line.first.whole_levels))
+        ]
         shown = [
             PlottedLine(one, [row.restrict(of.index) for row, of in zip(one.every, line.rows, strict=True)])
             for one in levels
