@@ -174,7 +174,7 @@ def deciding_radius(table: CountTable, tau: float, share: float) -> Floats:
 
 
 def _decides(table: CountTable, tau: float, q: Floats) -> Floats:
-    return table.sigma * (-ndtri(q) - float(ndtri(tau))) - _ROUNDING * table.sigma
+    return np.asarray(table.sigma * (-ndtri(q) - float(ndtri(tau))) - _ROUNDING * table.sigma, np.float64)
 
 
 def _one_minus_lower(table: CountTable, successes: Ints, share: float) -> Floats:

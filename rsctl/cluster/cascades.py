@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from operator import mul
 from typing import Any
 
-from rsctl.config.cascades import cascade_title, saved_text
+from rsctl.config.cascades import cascade_title, saved_text, savings
 from rsctl.errors import UserError
 from rsctl.plain import plain
 from rsctl.store.layout import Store
@@ -37,12 +36,8 @@ def _values(store: Store, cascade: CascadeEntry) -> dict[str, Any]:
         values["images"] = len(set.intersection(*(set(one) for one in finished)))
         specs = [store.run(level.kind, level.run).count_spec for level in cascade.levels]
         if any(spec.needed for spec in specs):
-            each = [spec.n0 + spec.n for spec in specs]
-            left_out = [sum(not drawn for drawn in one.values()) for one in finished]
-            values["left_out"] = sum(left_out)
-            values["draws_saved"] = sum(map(mul, left_out, each))
-            values["of_images"] = sum(map(len, finished[1:]))
-            values["of_draws"] = sum(map(mul, map(len, finished), each))
+            drawn = [list(one.values()) for one in finished]
+            values["saved"] = savings(list(zip(specs, drawn, strict=True)))
     except UserError as error:
         values["problem"] = str(error)
     return values
@@ -71,6 +66,6 @@ def cascade_text(values: dict[str, Any]) -> str:
         if not values["problem"]
         else f"can't be read: {values['problem']}"
     )
-    if "draws_saved" in values:
-        told += f"; {saved_text(values['left_out'], values['of_images'], values['draws_saved'], values['of_draws'])}"
+    if "saved" in values:
+        told += f"; {saved_text(**values['saved'])}"
     return f"  {share:4.0%}  cascade {plain(values['title'])}  {plain(told)}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from operator import mul
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from rsctl.catalog.declare import Parameters
 from rsctl.config.names import SafeName
+from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError
 
 
@@ -127,10 +129,28 @@ def cascade_title(levels: Sequence[tuple[str, float, str]], taus: Sequence[float
     return f"{' → '.join(parts)}, τ = {', '.join(f'{tau:g}' for tau in told)}"
 
 
-def saved_text(skipped: int, of: int, saved: int, every: int) -> str:
-    """`as needed, 130 of 200 images left out of a later level: 13,000 of 40,000 draws saved (32 %)`."""
-    share = saved / every if every else 0.0
-    return f"as needed, {skipped:,} of {of:,} images left out of a later level: {saved:,} of {every:,} draws saved ({share:.0%})"
+def savings(levels: Sequence[tuple[CountSpec, Sequence[bool]]]) -> dict[str, int]:
+    """What sampling as needed saved, from each level's spec and whether it sampled each of its finished images.
+
+    `left_out` of `of_images` rows of later levels have no draws; sampling them would have cost `draws_saved` of `of_draws` draws in all.
+    """
+    left_out = [sum(not one for one in drawn) for _, drawn in levels]
+    each = [spec.n0 + spec.n for spec, _ in levels]
+    return {
+        "left_out": sum(left_out),
+        "of_images": sum(len(drawn) for _, drawn in levels[1:]),
+        "draws_saved": sum(map(mul, left_out, each)),
+        "of_draws": sum(len(drawn) * draws for (_, drawn), draws in zip(levels, each, strict=True)),
+    }
+
+
+def saved_text(left_out: int, of_images: int, draws_saved: int, of_draws: int) -> str:
+    """`as needed, 130 of 200 images left out of later levels: 13,000 of 40,000 draws saved (32%)`."""
+    share = draws_saved / of_draws if of_draws else 0.0
+    return (
+        f"as needed, {left_out:,} of {of_images:,} images left out of later levels: {draws_saved:,} of {of_draws:,} draws saved "
+        f"({share:.0%})"
+    )
 
 
 def cascade_id(runs: Sequence[str], taus: Sequence[float]) -> str:

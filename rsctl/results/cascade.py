@@ -13,7 +13,7 @@ from rsctl.certificates import Certified
 from rsctl.certificates.cascade import NAME, Cascade, bounds_of, require_threshold
 from rsctl.certificates.runner_up import RunnerUp
 from rsctl.config.cascade_runs import SHARED, Candidate, combine
-from rsctl.config.cascades import CascadeLevel, cascade_id, saved_text, split_id
+from rsctl.config.cascades import CascadeLevel, cascade_id, saved_text, savings, split_id
 from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError, RefusedError
 from rsctl.results.accuracy import scored
@@ -174,26 +174,22 @@ def about_saved(found: Sequence[Measurement]) -> list[str]:
     for row in found:
         if row.draws_saved is None:
             continue
-        skipped, saved = row.draws_saved
-        every = row.images * sum(one.table_spec.n0 + one.table_spec.n for one in row.levels)
-        notes.append(
-            f"{row.name}, seed {row.seed}: {saved_text(skipped, row.images * (len(row.levels) - 1), saved, every)}."
-        )
-        needed = row.levels[-1].table_spec.needed
-        if needed and not np.isclose(needed.share * bounds_of(len(row.levels)), row.alpha or 0.0):
+        notes.append(f"{row.name}, seed {row.seed}: {saved_text(**row.draws_saved)}.")
+        needed = getattr(row.levels[-1].spec, "needed", None)
+        planned = needed.share * bounds_of(len(row.levels)) if needed else 0.0
+        if needed and not np.isclose(planned, row.alpha or 0.0, rtol=1e-9):
             notes.append(
-                f"{row.name}, seed {row.seed}: it was sampled for alpha = {needed.share * bounds_of(len(row.levels)):g}. At {row.alpha:g} "
-                "its radii are proved, too; images that were left out then may abstain."
+                f"{row.name}, seed {row.seed}: it was sampled for alpha = {planned:g}. At {row.alpha:g} its radii are proved, too, but "
+                "images that were left out may abstain."
             )
     return notes
 
 
-def _saved(levels: Sequence[Measurement], tables: Sequence[StoredTable[Rows]]) -> tuple[int, int] | None:
-    """Images × levels without draws, and the draws saved; None where every level samples every image."""
+def _saved(levels: Sequence[Measurement], tables: Sequence[StoredTable[Rows]]) -> dict[str, int] | None:
+    """Numbers of what sampling as needed saved; None where every level samples every image."""
     if not any(one.as_needed for one in levels):
         return None
-    left_out = [(len(one.rows) - int(one.rows.drawn.sum()), one.run.count_spec) for one in tables]
-    return sum(many for many, _ in left_out), sum(many * (spec.n0 + spec.n) for many, spec in left_out)
+    return savings([(one.run.count_spec, one.rows.drawn.tolist()) for one in tables])
 
 
 def _require_its_levels(levels: Sequence[Measurement], cascade: Cascade) -> None:

@@ -104,8 +104,8 @@ class Measurement:
     level_names: tuple[str, ...] = ()
     """Names of the levels of a cascade where they differ in more than σ."""
 
-    draws_saved: tuple[int, int] | None = None
-    """Of a cascade with levels sampled as needed: images × levels without draws, and the draws that sampling them would have cost."""
+    draws_saved: dict[str, int] | None = None
+    """Numbers of what a cascade saved whose levels are sampled as needed (`rsctl.config.cascades.savings`)."""
 
     @property
     def as_needed(self) -> bool:

@@ -151,6 +151,8 @@ def to_json(results: Results, baselines: Sequence[Published] = ()) -> str:
         "best_sigmas": best,
         "notes": [printable(note) for note in results.notes + beside(results.every, baselines)],
     }
+    if saved := [{"cascade": row.run, **row.draws_saved} for row in results.cascades if row.draws_saved]:
+        values["as_needed"] = saved
     if together := families(results):
         values["families"] = [row for family in together for row in family_values(family)]
     if results.attacked:
