@@ -107,7 +107,7 @@ def _cascades(plan: Plan) -> str:
         f"{'cascades':{WIDE}}{counted(len(plan.cascades), 'cascade')} of these counts, without further draws"
         + needed
         + (
-            "; levels sampled as needed cost at most this"
+            "; with levels sampled as needed, whose draws are counted as if no image were left out"
             if any(one.replaced for one in plan.cascades)
             else ""
         )
@@ -154,4 +154,6 @@ def _how(entry: PlannedRow) -> str:
     if isinstance(spec, AttackSpec):
         return f"attacked by {spec.attack} ({spec.norm}, {spec.target} classifier)"
     assert isinstance(spec, CountSpec)
+    if spec.needed:
+        return f"n = {spec.n:,} for those that earlier levels of its cascade leave (σ = {spec.sigma:g})"
     return f"n = {spec.n:,}, {', '.join(entry.resolved.point.certification.certificates)}"
