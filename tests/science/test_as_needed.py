@@ -65,7 +65,7 @@ def worst(cascade: Cascade, draws: int, more: int, *, adversary: bool = False) -
     """
     counts = outcomes(draws, 3)
     first, second = np.repeat(counts, len(counts), 0), np.tile(counts, (len(counts), 1))
-    points = corners(np.random.default_rng(0), TAUS, more)
+    points = corners(np.random.default_rng(0), TAUS, more)[: 6 if adversary else None]
     law, found = probabilities(counts, np.array(points)), 0.0
     for a, b in PILOTS:
         one, two = level(first, a, SIGMAS[0]), level(second, b, SIGMAS[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,14 @@ from rsctl.plan.tasks import Task
 from rsctl.results.opening import open_cascade
 from rsctl.results.sweep import sweep_results
 from rsctl.store.attempts import State
+from rsctl.store.checks import check_shard
 from rsctl.store.files import replace as write
 from rsctl.store.layout import Run
 from rsctl.store.needed import settled_images
+from rsctl.store.rows import Rows
+from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import read_table
+from rsctl.store.tally import verdict
 from rsctl.store.task_context import Stopped
 from rsctl.tui.curves import Curves
 from rsctl.tui.watch import Watcher
@@ -80,7 +85,7 @@ def test_whatever_is_killed_the_counts_are_the_same_and_the_radii_those_of_the_f
             chain.run(request.task)
     # Before the first level is sampled the second one says what it lacks.
     with pytest.raises(
-        RefusedError, match="needs the counts of .* first, which lacks 15 images of this task"
+        RefusedError, match=r"needs the counts of .* first, which lacks 15 images of this task"
     ):
         count.main(chain.work(second[0]))
     for task in (*first, *second):
@@ -164,10 +169,52 @@ def shown_runs(chain: Chain) -> Any:
     return next(list(sweep.runs) for sweep in Watcher().poll().sweeps if sweep.name == "tiny")
 
 
-def test_one_class_is_judged_by_the_images_that_were_sampled(chain: Chain) -> None:
-    chain.run_all(values(CASCADE, n=1000))
+def test_one_class_is_judged_by_the_images_that_were_sampled() -> None:
+    labels, many = np.arange(60, dtype=np.int32) % 3, 60
+    counts = np.zeros((many, 3), np.int32)
+    counts[:3] = 10 * np.eye(3, dtype=np.int32)[labels[:3]]
+    rows = Rows(
+        index=np.arange(many), label=labels, seconds=np.zeros(many), fingerprint=np.zeros(many, np.int32),
+        selection_counts=counts, counts=counts, n=counts.sum(axis=1).astype(np.int64),
+    )  # fmt: skip
+    assert verdict(rows) is None
+    counts[:3] = [10, 0, 0]
+    counts[3:] = [10, 0, 0]
+    rows.n[:] = 10
+    assert verdict(rows) is not None
+
+
+def test_a_level_that_nothing_is_left_for_has_a_row_for_each_image(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        count, "settled_images", lambda run, images: set(images) if run.count_spec.needed else set()
+    )
+    committed = chain.run_all(values(CASCADE))
+    run = level_of(chain, committed)[1][0].run
+    assert (run.path / "counts.h5").exists()
+    assert not read_table(run).rows.drawn.any()
+    assert len(read_table(run).rows) == 30
     (cascade,) = sweep_results(chain.store, "tiny").cascades
-    assert cascade.degenerate is None
+    assert (cascade.images, cascade.degenerate) == (30, None)
+    assert (cascade.certified.radius > 0).any()
+    assert chain.plan(values(CASCADE)).requests == []
+
+
+def test_a_row_with_other_numbers_of_draws_is_no_row_of_the_run(chain: Chain) -> None:
+    committed = chain.run_all(values(CASCADE, shards=1))
+    (task,) = level_of(chain, committed)[1]
+    shard = read_shard(task.run.path / "counts.h5")
+    check_shard(task.run, task.run.path / "counts.h5", shard)
+    assert isinstance(shard.rows, Rows)
+    drawn = int(np.flatnonzero(shard.rows.drawn)[0])
+    for name, told in (("selection_counts", "n0 = 10"), ("n", "n = 400")):
+        changed = replace(shard, rows=shard.rows.take(slice(None)))
+        array = getattr(changed.rows, name).copy()
+        array[drawn] = 1
+        setattr(changed.rows, name, array)
+        with pytest.raises(Corrupt, match=told):
+            check_shard(task.run, task.run.path / "counts.h5", changed)
 
 
 def test_a_later_level_is_in_place_of_the_run_that_samples_everything(chain: Chain) -> None:
