@@ -111,7 +111,7 @@ def test_settled_images_have_the_first_rule_alone_and_all_others_the_radius_of_t
     first, second = decided[0] > 0, (decided[0] > 0) | (decided[1] > 0)
     found = cascade.certify([tables[0], without(tables[1], first), without(tables[2], second)], ALPHA)
     full = cascade.certify(tables, ALPHA)
-    assert first.any() and (second & ~first).any() and (~second).any()
+    assert all(some.any() for some in (first, second & ~first, ~second))
     assert np.array_equal(found.radius[first], decided[0][first])
     assert (found.radius <= full.radius).all()
     for name in ("predicted", "radius", "at_cap"):
