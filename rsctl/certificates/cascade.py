@@ -190,7 +190,7 @@ def _last(table: CountTable, share: float) -> tuple[Ints, Floats, Bools]:
     n = np.maximum(table.n, 1)
     q, p_b = bounds(successes, runner_up, n, share, split(table.selection_counts, n, share))
     radius = gap_radius(q, p_b, table.sigma)
-    certified = (radius > 0) & (table.n > 0)
+    certified = radius > 0
     return (
         np.where(certified, chosen, ABSTAIN),
         np.where(certified, radius, 0.0),

@@ -133,7 +133,8 @@ def test_every_other_certificate_refuses_such_a_table(name: str) -> None:
     table = without(level(np.array([[50, 0, 0], [40, 10, 0]]), [9, 0, 0], 0.5), np.array([True, False]))
     with pytest.raises(RefusedError) as refused:
         certificates()[name].certify(table, ALPHA)
-    assert str(refused.value).endswith(".")
+    if name in ("cohen", "runner-up", "sequential"):
+        assert "Only its cascade is certified from it." in str(refused.value)
 
 
 def test_exact_arithmetic_is_refused() -> None:
