@@ -16,6 +16,7 @@ from rsctl.certificates import certificates
 from rsctl.certificates.cascade import Cascade, bounds_of, deciding_radius
 from rsctl.cli.app import run as rsctl
 from rsctl.cluster.local.backend import LocalBackend
+from rsctl.cluster.local.queue import QueueProcess
 from rsctl.cluster.local.requests import own_queue
 from rsctl.cluster.retry import _with_needs
 from rsctl.cluster.slurm.arrays import make_arrays
@@ -28,7 +29,7 @@ from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
 from rsctl.results.opening import open_cascade
 from rsctl.results.sweep import sweep_results
-from rsctl.store.attempts import State
+from rsctl.store.attempts import Claim, State, here
 from rsctl.store.checks import check_shard
 from rsctl.store.files import replace as write
 from rsctl.store.layout import Run
@@ -315,3 +316,22 @@ def test_three_levels_and_a_radius_of_interest(chain: Chain) -> None:
     assert settled_images(run, run.images(0)) == set(tables[2].rows.index[left].tolist())
     assert run.count_spec.needed is not None
     assert run.count_spec.needed.levels == [table.run.count_spec.hash for table in tables[:2]]
+
+
+def test_a_later_level_is_cancelled_where_the_one_before_will_not_be_sampled(chain: Chain) -> None:
+    committed = chain.plan(values(CASCADE, shards=1))
+    (before,), (after,) = level_of(chain, committed)
+    for request in committed.requests:
+        if not request.task.run.kind.is_table:
+            chain.run(request.task)
+    queue = own_queue(chain.store)
+    queue.add(next(one for one in committed.requests if one.task == after))
+    assert not QueueProcess(queue, LocalProfile()).tick()
+    assert (
+        queue.endings()[after.key]["reason"]
+        == f"the task {before.key} that it needs will not be run (not submitted)"
+    )
+    queue.add(next(one for one in committed.requests if one.task == after))
+    Claim.take(before.run, before.number, here()).end("failed", "by the test")
+    assert not QueueProcess(queue, LocalProfile()).tick()
+    assert queue.endings()[after.key]["reason"] == f"the task {before.key} that it needs failed: by the test"
