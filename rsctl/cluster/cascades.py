@@ -36,8 +36,8 @@ def _values(store: Store, cascade: CascadeEntry) -> dict[str, Any]:
         values["images"] = len(set.intersection(*(set(one) for one in finished)))
         specs = [store.run(level.kind, level.run).count_spec for level in cascade.levels]
         if any(spec.needed for spec in specs):
-            drawn = [list(one.values()) for one in finished]
-            values["saved"] = savings(list(zip(specs, drawn, strict=True)))
+            left_out = [sum(not drawn for drawn in one.values()) for one in finished]
+            values["saved"] = savings(list(zip(specs, map(len, finished), left_out, strict=True)))
     except UserError as error:
         values["problem"] = str(error)
     return values

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from operator import mul
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -129,18 +128,16 @@ def cascade_title(levels: Sequence[tuple[str, float, str]], taus: Sequence[float
     return f"{' → '.join(parts)}, τ = {', '.join(f'{tau:g}' for tau in told)}"
 
 
-def savings(levels: Sequence[tuple[CountSpec, Sequence[bool]]]) -> dict[str, int]:
-    """What sampling as needed saved, from each level's spec and whether it sampled each of its finished images.
+def savings(levels: Sequence[tuple[CountSpec, int, int]]) -> dict[str, int]:
+    """The draws saved by sampling as needed, from each level's spec, its finished images, and those of them that it left out.
 
     `left_out` of `of_images` rows of later levels have no draws; sampling them would have cost `draws_saved` of `of_draws` draws in all.
     """
-    left_out = [sum(not one for one in drawn) for _, drawn in levels]
-    each = [spec.n0 + spec.n for spec, _ in levels]
     return {
-        "left_out": sum(left_out),
-        "of_images": sum(len(drawn) for _, drawn in levels[1:]),
-        "draws_saved": sum(map(mul, left_out, each)),
-        "of_draws": sum(len(drawn) * draws for (_, drawn), draws in zip(levels, each, strict=True)),
+        "left_out": sum(left_out for _, _, left_out in levels),
+        "of_images": sum(images for _, images, _ in levels[1:]),
+        "draws_saved": sum(left_out * (spec.n0 + spec.n) for spec, _, left_out in levels),
+        "of_draws": sum(images * (spec.n0 + spec.n) for spec, images, _ in levels),
     }
 
 

@@ -17,6 +17,7 @@ from pydantic import (
 from rsctl.catalog import known_models
 from rsctl.catalog.recipe import Recipe
 from rsctl.config.identity import content_hash, identity
+from rsctl.config.needed import Needed
 
 
 class RunSpec(BaseModel):
@@ -170,23 +171,6 @@ def halves_of(n: int, block: int) -> tuple[int, int]:
     pairs, rest = divmod(n, 2 * block)
     odd = pairs * block + max(rest - block, 0)
     return n - odd, odd
-
-
-class Needed(BaseModel):
-    """The earlier levels of a cascade, by whose counts a level samples an image or not."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    levels: list[str]
-    """Hashes of their specs, in order."""
-    runs: list[str] = Field(json_schema_extra={"identity": False})
-    """Their runs."""
-    taus: list[float]
-    """Their thresholds."""
-    share: float
-    """Failure probability of each bound: the cascade's alpha, divided by the number of its bounds."""
-    settled_radius: float = 0.0
-    """Smallest radius at which a level settles an image that it decides."""
 
 
 class CountSpec(DrawnSpec):

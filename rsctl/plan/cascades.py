@@ -14,7 +14,8 @@ from typing import Any
 from rsctl.certificates.cascade import bounds_of
 from rsctl.config.cascade_runs import Candidate, combine, differing
 from rsctl.config.cascades import CascadeLevel, CascadeTable, cascade_id, cascade_title
-from rsctl.config.runs import CountSpec, Needed
+from rsctl.config.needed import Needed
+from rsctl.config.runs import CountSpec
 from rsctl.config.sweep import Sweep
 from rsctl.config.validate import Problem
 from rsctl.errors import InputError, UserError

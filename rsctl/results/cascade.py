@@ -23,9 +23,7 @@ from rsctl.store.cascades import stored_candidates
 from rsctl.store.degenerate import Verdict
 from rsctl.store.layout import Store
 from rsctl.store.plan_fields import CascadeEntry, PlanEntry, PlanRecord
-from rsctl.store.rows import Rows
 from rsctl.store.run_kinds import RunKind
-from rsctl.store.tables import StoredTable
 
 KIND = "cascades"
 
@@ -56,7 +54,7 @@ def measure_cascade(levels: Sequence[Measurement], cascade: Cascade) -> Measurem
         index=positions, seconds=sum((one.rows.seconds for one in tables), np.zeros(len(positions))),
         planned=last.planned, subset=last.subset, subset_key=last.subset_key, varying={} if names else _without_sigma(last), level_names=names,
         mean_draws=sum(float(one.rows.n.mean()) for one in tables) if len(positions) else float("nan"),
-        draws_saved=_saved(levels, tables), degenerate=_verdict(levels), problems=list(dict.fromkeys(text for one in levels for text in one.problems)),
+        degenerate=_verdict(levels), problems=list(dict.fromkeys(text for one in levels for text in one.problems)),
         recipe=json.dumps([[one.recipe for one in levels], list(cascade.taus)]), levels=[replace(one, table=None) for one in levels], taus=cascade.taus,
         **scored(certified, labels, sorted({cell.radius for one in levels for cell in one.cells})),
     )  # fmt: skip
@@ -159,7 +157,7 @@ def about_cascades(found: Sequence[Measurement]) -> list[str]:
 
 def about_bounds(found: Sequence[Measurement]) -> list[str]:
     """Note on levels that are certified with weaker bounds than the last level of a cascade; empty where there is none."""
-    weaker = sorted({one.certificate for row in found for one in row.whole_levels} - {RunnerUp.name})
+    weaker = sorted({one.certificate for row in found for one in whole_levels(row)} - {RunnerUp.name})
     if not weaker:
         return []
     return [
@@ -172,9 +170,9 @@ def about_saved(found: Sequence[Measurement]) -> list[str]:
     """Notes on the draws that cascades saved by sampling as needed."""
     notes = []
     for row in found:
-        if row.draws_saved is None:
+        if (saved := draws_saved(row)) is None:
             continue
-        notes.append(f"{row.name}, seed {row.seed}: {saved_text(**row.draws_saved)}.")
+        notes.append(f"{row.name}, seed {row.seed}: {saved_text(**saved)}.")
         needed = getattr(row.levels[-1].spec, "needed", None)
         planned = needed.share * bounds_of(len(row.levels)) if needed else 0.0
         if needed and not np.isclose(planned, row.alpha or 0.0, rtol=1e-9):
@@ -185,11 +183,26 @@ def about_saved(found: Sequence[Measurement]) -> list[str]:
     return notes
 
 
-def _saved(levels: Sequence[Measurement], tables: Sequence[StoredTable[Rows]]) -> dict[str, int] | None:
-    """Numbers of what sampling as needed saved; None where every level samples every image."""
-    if not any(one.as_needed for one in levels):
+def as_needed(row: Measurement) -> bool:
+    """True for a level that was sampled only where earlier ones don't settle an image: it is no classifier by itself."""
+    return not row.levels and isinstance(row.spec, CountSpec) and row.spec.needed is not None
+
+
+def whole_levels(row: Measurement) -> list[Measurement]:
+    """The levels of a cascade that are classifiers by themselves."""
+    return [one for one in row.levels if not as_needed(one)]
+
+
+def draws_saved(row: Measurement) -> dict[str, int] | None:
+    """Numbers of the draws that a cascade saved so far (`savings`); None where every level samples every image."""
+    if not any(map(as_needed, row.levels)):
         return None
-    return savings([(one.run.count_spec, one.rows.drawn.tolist()) for one in tables])
+    counted = [
+        (one.spec, one.images, one.mean_draws) for one in row.levels if isinstance(one.spec, CountSpec)
+    ]
+    return savings(
+        [(spec, many, round(many - many * mean / spec.n) if many else 0) for spec, many, mean in counted]
+    )
 
 
 def _require_its_levels(levels: Sequence[Measurement], cascade: Cascade) -> None:

@@ -104,19 +104,6 @@ class Measurement:
     level_names: tuple[str, ...] = ()
     """Names of the levels of a cascade where they differ in more than σ."""
 
-    draws_saved: dict[str, int] | None = None
-    """Numbers of what a cascade saved whose levels are sampled as needed (`rsctl.config.cascades.savings`)."""
-
-    @property
-    def as_needed(self) -> bool:
-        """True for a level of a cascade that was sampled only where earlier ones don't settle an image: it is no classifier."""
-        return not self.levels and getattr(self.spec, "needed", None) is not None
-
-    @property
-    def whole_levels(self) -> list[Measurement]:
-        """Levels of a cascade that are classifiers by themselves."""
-        return [one for one in self.levels if not one.as_needed]
-
     @property
     def own(self) -> bool:
         """True for a run of this store, False for an imported log."""
@@ -261,9 +248,8 @@ class Measurement:
     @property
     def progress(self) -> str:
         """Progress of an incomplete run; empty for a complete one."""
-        if self.images >= self.planned:
-            return ""
-        return f"{self.images} of {counted(self.planned, 'image')} finished"
+        finished = f"{self.images} of {counted(self.planned, 'image')} finished"
+        return "" if self.images >= self.planned else finished
 
     @cached_property
     def score(self) -> NDArray[np.float64]:

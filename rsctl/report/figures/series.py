@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rsctl.results.cascade import whole_levels
 from rsctl.results.interval import clopper_pearson
 from rsctl.results.lines import Group, Line, groups
 from rsctl.results.measurement import Measurement, common_images
@@ -116,9 +117,8 @@ def by_cascade(panels: Sequence[Panel]) -> list[Panel]:
     """A panel per cascade, with the lines of its levels after its own, over the images that all have finished."""
     found = []
     for line in (one.line for panel in panels for one in panel.series if one.line.first.levels):
-        levels = [
-            Line([row.whole_levels[k] for row in line.rows]) for k in range(len(line.first.whole_levels))
-        ]
+        several = [whole_levels(row) for row in line.rows]
+        levels = [Line(list(ones)) for ones in zip(*several, strict=True)]
         shown = [
             PlottedLine(one, [row.restrict(of.index) for row, of in zip(one.every, line.rows, strict=True)])
             for one in levels
