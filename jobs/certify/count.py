@@ -21,6 +21,7 @@ from jobs.shard import ShardWriter, load_images
 from rsctl.certificates import find_certificate
 from rsctl.store.checks import check_shard, count_table
 from rsctl.store.extras import measured
+from rsctl.store.needed import settled_images
 from rsctl.store.shards import Corrupt, Pending, Rows, Shard, encode_shard, read_shard
 from rsctl.store.tables import shard_files
 from rsctl.store.task_context import Stopped, TaskContext
@@ -79,6 +80,12 @@ def _count(work: TaskContext, images: Images, tile: int, device: torch.device) -
     shard = CountWriter(work, images, sha256, sampler, function)
     todo = shard.begin()
     shard.take_over()
+    settled = settled_images(work.run, images.positions.tolist())
+    for row in todo:
+        if (position := int(images.positions[row])) in settled:
+            _, label = images.batch(torch.tensor([row]))
+            shard.leave_out(position, int(label))
+    todo = [row for row in todo if int(images.positions[row]) not in settled]
     for touched in sampler.run(start(images, todo, shard, device)):
         for image in touched:
             if image.done:
@@ -164,6 +171,15 @@ class CountWriter(ShardWriter):
         """True where an image has the measurements of this run."""
         spec = self.work.run.count_spec
         return all(extra.fits(spec, image.extras.get(extra.name), self.classes) for extra in measured(spec))
+
+    def leave_out(self, position: int, label: int) -> None:
+        """Keep a row without draws for an image that earlier levels of a cascade settle."""
+        self.rows.append(
+            ImageCounts(
+                position, label, torch.empty(0), torch.zeros(2, self.classes, dtype=torch.int64), done=True
+            )
+        )
+        self.done += 1
 
     def finish(self, image: ImageCounts) -> None:
         """Keep an image's counts; its pixels and what recorders kept go, so that memory doesn't grow with the number of images."""

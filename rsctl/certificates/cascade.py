@@ -15,12 +15,16 @@ Kolter 2019; Salman et al. 2019, Lemma 2). Hence, if the levels after k return c
 All three hold where the bounds do, so the largest radius counts. The bounds fail with probability α at most in all: L and
 U of every level but the last and both bounds of the last one (`runner-up`) get equal shares. They may depend on one another,
 so the levels may share their noise.
+
+**As needed.** A level after the first may leave out the images that earlier levels settle. Its draws are defined for every image,
+made or not, and so is the event that a bound of theirs fails. Outside these events, of probability α in all, each bound in use
+is valid, or vacuous where nothing was drawn (L = 0, U = 1). So any choice of the images to sample keeps the level.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -29,6 +33,7 @@ from scipy.special import ndtri
 from rsctl.certificates.bounds import gap_radius, one_minus_lower, upper
 from rsctl.certificates.protocol import (
     ABSTAIN,
+    AS_NEEDED,
     Bools,
     Certified,
     CountTable,
@@ -144,13 +149,27 @@ class Cascade:
         left = alpha
         for table in tables:
             # Each call takes this table's departure from the Gaussian law out of what is left.
-            left = require_fixed_gaussian("a cascade", table, left)
+            left = require_fixed_gaussian("a cascade", _as_fixed(table), left)
         return left
+
+
+def _as_fixed(table: CountTable) -> CountTable:
+    """The table, of which images without draws have no bounds. Exact arithmetic would spend by the draws of other images."""
+    if table.stopping != AS_NEEDED:
+        return table
+    if table.arithmetic == "exact":
+        raise RefusedError("a level that is sampled as needed can't be in exact arithmetic.")
+    return replace(table, stopping="fixed")
+
+
+def bounds_of(cascade_levels: int) -> int:
+    """The number of bounds among which a cascade of so many levels shares its alpha."""
+    return 2 * cascade_levels - 1
 
 
 def share_of(alpha: float, levels: int) -> float:
     """The share of alpha of each bound: two per level but the last, whose two bounds (`runner-up`) split one."""
-    return alpha / (2 * levels - 1)
+    return alpha / bounds_of(levels)
 
 
 @dataclass(frozen=True)
@@ -170,11 +189,25 @@ def level_bounds(table: CountTable, share: float) -> LevelBounds:
     """The bounds of a level that isn't the last, each at `share` of alpha."""
     chosen = selected_classes(table)
     successes = counts_of(chosen, table.counts)
-    q = one_minus_lower(successes, table.n, share)
-    u = upper(table.counts.max(axis=1), table.n, share)
+    q = _one_minus_lower(table, successes, share)
+    u = np.where(table.n > 0, upper(table.counts.max(axis=1), np.maximum(table.n, 1), share), 1.0)
     return LevelBounds(
         table.sigma, chosen, -ndtri(q), ndtri(np.minimum(q, u)), ndtri(u), successes == table.n
     )
+
+
+def deciding_radius(table: CountTable, tau: float, share: float) -> Floats:
+    """(N,): the radius within which the level returns its class by its own threshold; not positive where it doesn't decide."""
+    return _decides(level_bounds(table, share), float(ndtri(tau)))
+
+
+def _decides(level: LevelBounds, z_tau: float | Floats) -> Floats:
+    return np.asarray(level.sigma * (level.z_low - z_tau) - _ROUNDING * level.sigma, np.float64)
+
+
+def _one_minus_lower(table: CountTable, successes: Ints, share: float) -> Floats:
+    """(N,): 1 − L; 1 where nothing was drawn."""
+    return np.where(table.n > 0, one_minus_lower(successes, np.maximum(table.n, 1), share), 1.0)
 
 
 def last_level(table: CountTable, share: float) -> tuple[Ints, Floats, Bools]:
@@ -182,7 +215,8 @@ def last_level(table: CountTable, share: float) -> tuple[Ints, Floats, Bools]:
     chosen = selected_classes(table)
     successes = counts_of(chosen, table.counts)
     runner_up = np.maximum(other_counts(chosen, table.counts).max(axis=1), 0)
-    q, p_b = bounds(successes, runner_up, table.n, share, split(table.selection_counts, table.n, share))
+    n = np.maximum(table.n, 1)
+    q, p_b = bounds(successes, runner_up, n, share, split(table.selection_counts, n, share))
     radius = gap_radius(q, p_b, table.sigma)
     certified = radius > 0
     return (
@@ -197,7 +231,7 @@ def in_front(
 ) -> tuple[Ints, Floats, Bools]:
     """Class, radius and cap of a level followed by levels of which these are known; (N,), or (T, N) for thresholds (T, 1)."""
     margin = _ROUNDING * level.sigma
-    decides = level.sigma * (level.z_low - z_tau) - margin
+    decides = _decides(level, z_tau)
     reach = level.sigma * (z_tau - level.z_others) - margin
     agrees = np.where(classes == level.chosen, np.minimum(radius, reach), 0.0)
     passes = np.minimum(radius, level.sigma * (z_tau - level.z_largest) - margin)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.certificates.exact_noise import level_left
+from rsctl.certificates.table import AS_NEEDED as AS_NEEDED
 from rsctl.certificates.table import CountTable as CountTable
 from rsctl.certificates.table import GradientSums as GradientSums
 from rsctl.certificates.table import Halves as Halves
@@ -135,7 +136,12 @@ def require_fixed_gaussian(certificate: str, table: CountTable, alpha: float) ->
 
 
 def require_fixed(certificate: str, table: CountTable) -> None:
-    """Raises RefusedError for a table whose sampling stopped by its counts."""
+    """Raises RefusedError for a table whose sampling stopped by its counts, or began by those of others."""
+    if table.stopping == AS_NEEDED:
+        raise RefusedError(
+            f"{certificate} needs a table whose images were all sampled; this one is a later level of a cascade with order = 'as-needed', "
+            "without draws where an earlier level settles an image. Only its cascade is certified from it."
+        )
     if table.stopping != "fixed":
         raise RefusedError(
             f"{certificate} needs a table of a fixed n; this one is '{table.stopping}': its counts were looked at "

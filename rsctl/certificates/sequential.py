@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rsctl.certificates.protocol import (
+    AS_NEEDED,
     Certified,
     CountTable,
     Floats,
@@ -12,6 +13,7 @@ from rsctl.certificates.protocol import (
     Ints,
     abstain_unless,
     instead,
+    require_fixed,
     selected_classes,
     spendable,
 )
@@ -70,6 +72,8 @@ def _successes(table: CountTable) -> tuple[Ints, Ints]:
         raise RefusedError(
             f"sequential is proved for gaussian noise; this table has '{table.noise}'. Draw a fixed n for it.{instead(table.noise)}"
         )
+    if table.stopping == AS_NEEDED:
+        require_fixed("sequential", table)
     if table.stopping not in RULES or table.looks is None:
         raise RefusedError(
             f"sequential needs the counts at every look of a sequential table ({' or '.join(RULES)}); "

@@ -34,6 +34,8 @@ class Shells:
     """(N, S, C) integers; they sum to the table's counts."""
 
 
+AS_NEEDED = "as-needed"
+"""The `stopping` of a later level of a cascade that samples an image only where no earlier level settles it."""
 QUANTUM = 2.0**-24
 """Each coordinate of u = ε/σ is rounded to a multiple of this before it is summed: then a sum is exact, in whatever order."""
 
@@ -84,7 +86,8 @@ class CountTable:
         ±√3·sigma or `laplace` with scale sigma/√2. `splitting`: no noise is added, n positions of cuts are gone through
         (`rsctl.certificates.splitting`).
     stopping
-        `fixed`: n was chosen before the first draw. Otherwise the name of the rule that stopped it.
+        `fixed`: n was chosen before the first draw. `as-needed`: so it was, but images that earlier levels of a cascade settle have
+        no draws. Otherwise the name of the rule that stopped it.
     label
         (N,) integers: ground truth, for certificates about the true label; None where nobody needs it.
     looks

@@ -162,7 +162,7 @@ def task(
     """Run one task in this process, for example on an interactive node or in a debugger. Every backend starts tasks this way."""
     from rsctl.cluster.task import run_task
     from rsctl.config.settings import load_settings
-    from rsctl.store.attempts import latest_attempt
+    from rsctl.plan.tasks import Task
     from rsctl.store.layout import Store
     from rsctl.store.trust import MODE
 
@@ -170,8 +170,7 @@ def task(
     os.environ.setdefault(MODE, place.settings.local().store_mode)
     run = Store(place.store).find_run(run_name)
     run.require_task(number)
-    attempt = latest_attempt(run, number)
-    if (attempt and attempt.ended == "done") if run.kind.is_table else run.model_file.exists():
+    if Task(run, number).is_done:
         print(f"task {number} of {run.id} is already done")
     else:
         leave(run_task(run, number))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rsctl.config.cascades import cascade_title
+from rsctl.config.cascades import cascade_title, saved_text, savings
 from rsctl.errors import UserError
 from rsctl.plain import plain
 from rsctl.store.layout import Store
@@ -32,14 +32,19 @@ def _values(store: Store, cascade: CascadeEntry) -> dict[str, Any]:
             for level, sweep in zip(cascade.levels, cascade.sweeps, strict=True)
         ]
         values["title"] = cascade_title(named, cascade.taus)
-        values["images"] = len(set.intersection(*(_finished(store, level) for level in cascade.levels)))
+        finished = [_finished(store, level) for level in cascade.levels]
+        values["images"] = len(set.intersection(*(set(one) for one in finished)))
+        specs = [store.run(level.kind, level.run).count_spec for level in cascade.levels]
+        if any(spec.needed for spec in specs):
+            left_out = [sum(not drawn for drawn in one.values()) for one in finished]
+            values["saved"] = savings(list(zip(specs, map(len, finished), left_out, strict=True)))
     except UserError as error:
         values["problem"] = str(error)
     return values
 
 
-def _finished(store: Store, level: PlanEntry) -> set[int]:
-    """Return the images of a level that are finished."""
+def _finished(store: Store, level: PlanEntry) -> dict[int, bool]:
+    """Return the images of a level that are finished, each with whether it was sampled."""
     # Both need numpy, which sweeps without cascades do without.
     from rsctl.config.permutation import chosen_by, images_of
     from rsctl.store.tables import read_table
@@ -47,7 +52,8 @@ def _finished(store: Store, level: PlanEntry) -> set[int]:
     run = store.run(level.kind, level.run)
     spec = run.count_spec
     wanted = set(images_of(*chosen_by(level.images, spec.holdout, spec.seed)))
-    return wanted.intersection(read_table(run).rows.index.tolist())
+    rows = read_table(run).restrict(wanted).rows
+    return dict(zip(rows.index.tolist(), rows.drawn.tolist(), strict=True))
 
 
 def cascade_text(values: dict[str, Any]) -> str:
@@ -60,4 +66,6 @@ def cascade_text(values: dict[str, Any]) -> str:
         if not values["problem"]
         else f"can't be read: {values['problem']}"
     )
+    if "saved" in values:
+        told += f"; {saved_text(**values['saved'])}"
     return f"  {share:4.0%}  cascade {plain(values['title'])}  {plain(told)}"

@@ -17,7 +17,6 @@ from rsctl.owners import check_owner, require_named
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
-from rsctl.store.plan_fields import PlanRecord
 from rsctl.store.provenance import snapshot_code
 from rsctl.store.pulled import require_own
 from rsctl.store.sharing import owner_of_sweep
@@ -37,8 +36,8 @@ def retry(
     """Restart tasks that failed, were lost or were cancelled; returns them, and a note if the cluster is full.
 
     `name` is a sweep, a run, or `RUN/N` for one task; with a table's task goes what it needs of the training of its
-    model. `minutes` and `memory_gb` replace the limits of these tasks, after a TIMEOUT or an OUT_OF_MEMORY. Another user's sweep
-    and tasks are restarted only if they are among `of`; None permits it for all.
+    model, and of earlier levels of its cascade. `minutes` and `memory_gb` replace the limits of these tasks, after a TIMEOUT or an
+    OUT_OF_MEMORY. Another user's sweep and tasks are restarted only if they are among `of`; None permits it for all.
     """
     store = Store(place.store)
     require_own(store, [name], "retry")
@@ -46,7 +45,7 @@ def retry(
         sweep, only = name, None
     else:
         named = named_tasks(place, [name])
-        sweep, only = _sweep_of(store, named, name), _with_models(named)
+        sweep, only = _sweep_of(store, named, name), _with_needs(named)
     found = [
         status
         for status in sweep_statuses(place, sweep).values()
@@ -62,7 +61,7 @@ def retry(
     # A retry after a fix runs the fixed code.
     changed: dict[str, Any] = {"code": snapshot_code(store.root, group=group)}
     changed |= {key: value for key, value in limits.items() if value is not None}
-    requests = _requests(store, plan, found, changed, place.data)
+    requests = _requests(found, changed, place.data)
     result = backend_of(place, cluster_of(place, plan)).submit(requests)
     held_back = {task.key for task in result.held_back}
     return [status.task for status in found if status.task.key not in held_back], result.note
@@ -79,29 +78,20 @@ def _sweep_of(store: Store, tasks: list[Task], name: str) -> str:
     return max(wanted, key=lambda sweep: wanted[sweep])
 
 
-def _with_models(tasks: list[Task]) -> set[str]:
-    """Return the keys of these tasks and of the trainings that they depend on."""
-    found = {task.key for task in tasks}
-    for run in {task.run for task in tasks}:
-        found |= set().union(
-            *(
-                _trainings(run.store, model)
-                for model in (run.table_spec.needs if run.kind.is_table else [run.id])
-            )
-        )
+def _with_needs(tasks: list[Task]) -> set[str]:
+    """Return the keys of these tasks and of the tasks that they depend on."""
+    found: set[str] = set()
+    while tasks:
+        found |= {task.key for task in tasks}
+        needs = {need.key: need for task in tasks for need in task.needs}
+        tasks = [need for key, need in needs.items() if key not in found]
     return found
-
-
-def _trainings(store: Store, model: str) -> set[str]:
-    """Return the keys of a model's training and of the trainings that it depends on."""
-    task = Task(store.model(model), 0)
-    return {task.key}.union(*(_trainings(store, need) for need in task.run.train_spec.needs))
 
 
 def submit_held_back(place: Place, name: str) -> str:
     """Submit the tasks held back earlier; returns the reason why some are still held back, else empty.
 
-    Tasks whose model has failed are left out.
+    Tasks that need a failed one are left out.
     """
     store = Store(place.store)
     sweep, found = store.sweep(name), sweep_statuses(place, name)
@@ -109,8 +99,8 @@ def submit_held_back(place: Place, name: str) -> str:
     lost = (State.FAILED, State.CANCELLED, State.LOST)
     ready = [
         request
-        for request in _requests(store, sweep, new, {})
-        if not any(found[need.key].state in lost for need in request.needs)
+        for request in _requests(new, {})
+        if not any(need.key in found and found[need.key].state in lost for need in request.needs)
     ]
     if not ready:
         return ""
@@ -121,19 +111,16 @@ def submit_held_back(place: Place, name: str) -> str:
 
 
 def _requests(
-    store: Store,
-    sweep: PlanRecord,
     found: list[TaskStatus],
     changed: dict[str, Any],
     data_root: Path | None = None,
 ) -> list[Request]:
     """Build the requests for these tasks, with some values of their launch files replaced, and with another data root where
     their data set lies below it."""
-    return [_request(store, status, changed, data_root) for status in found]
+    return [_request(status, changed, data_root) for status in found]
 
 
 def _request(
-    store: Store,
     status: TaskStatus,
     changed: dict[str, Any],
     data_root: Path | None,
@@ -145,7 +132,7 @@ def _request(
         launch["data"] = str(data_root)
     if changed:
         run.write_launch(launch)
-    missing = (run.table_spec if run.kind.is_table else run.train_spec).needs
-    needs = tuple(Task(store.model(name), 0) for name in missing)
     known = {key: value for key, value in launch.items() if key in StageResources.model_fields}
-    return Request(status.task, needs, StageResources(**known), launch["code"], after=status.attempt)
+    return Request(
+        status.task, status.task.needs, StageResources(**known), launch["code"], after=status.attempt
+    )

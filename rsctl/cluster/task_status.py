@@ -143,7 +143,11 @@ def _redone(task: Task, attempt: Attempt, repeated: float) -> str:
     what = f"{repeated:g} {attempt.progress.get('unit', '')}".rstrip()
     # An unreadable spec is reported by the code that needs it.
     with contextlib.suppress(UserError):
-        if task.run.kind is RunKind.COUNTS and (spec := task.run.count_spec).stopping == "fixed":
+        if (
+            task.run.kind is RunKind.COUNTS
+            and (spec := task.run.count_spec).stopping == "fixed"
+            and not spec.needed
+        ):
             what = f"{round(repeated * (spec.n0 + spec.n)):,} draws"
     return f"{what} being redone: attempt {attempt.number - 1} hadn't saved them"
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from rsctl.catalog.declare import Parameters
 from rsctl.config.names import SafeName
+from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError
 
 EXAMPLE_ORIGIN = {
@@ -113,12 +114,21 @@ class CascadeTable(Parameters):
 
     tuned: CascadeOrigin | None = Field(None, examples=[EXAMPLE_ORIGIN])
     """The choice of levels, order and tau, as `rsctl tune` prints it; tables name it."""
+    order: Literal["all", "as-needed"] = "all"
+    """`all`: every level samples every image. `as-needed`: a level after the first samples an image only where no level before it
+    settles it; its counts then are a run of their own, for this cascade alone."""
+    settled_radius: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """With `as-needed`: a level settles an image that it decides with at least this radius, which then is the cascade's; 0 for any radius."""
 
     @model_validator(mode="after")
     def _thresholds(self) -> CascadeTable:
         if isinstance(self.tau, list) and len(self.tau) != len(self.levels) - 1:
             raise ValueError(
                 f"{len(self.tau)} thresholds for {len(self.levels)} levels: give one tau for all, or one for each level but the last"
+            )
+        if self.settled_radius and self.order == "all":
+            raise ValueError(
+                'settled_radius is for order = "as-needed": set that, or leave settled_radius out'
             )
         return self
 
@@ -138,6 +148,28 @@ def cascade_title(levels: Sequence[tuple[str, float, str]], taus: Sequence[float
     ]
     told = taus if len(set(taus)) > 1 else taus[:1]
     return f"{' → '.join(parts)}, τ = {', '.join(f'{tau:g}' for tau in told)}"
+
+
+def savings(levels: Sequence[tuple[CountSpec, int, int]]) -> dict[str, int]:
+    """The draws saved by sampling as needed, from each level's spec, its finished images, and those of them that it left out.
+
+    `left_out` of `of_images` rows of later levels have no draws; sampling them would have cost `draws_saved` of `of_draws` draws in all.
+    """
+    return {
+        "left_out": sum(left_out for _, _, left_out in levels),
+        "of_images": sum(images for _, images, _ in levels[1:]),
+        "draws_saved": sum(left_out * (spec.n0 + spec.n) for spec, _, left_out in levels),
+        "of_draws": sum(images * (spec.n0 + spec.n) for spec, images, _ in levels),
+    }
+
+
+def saved_text(left_out: int, of_images: int, draws_saved: int, of_draws: int) -> str:
+    """`as needed, 130 of 200 images left out of later levels: 13,000 of 40,000 draws saved (32%)`."""
+    share = draws_saved / of_draws if of_draws else 0.0
+    return (
+        f"as needed, {left_out:,} of {of_images:,} images left out of later levels: {draws_saved:,} of {of_draws:,} draws saved "
+        f"({share:.0%})"
+    )
 
 
 def cascade_id(runs: Sequence[str], taus: Sequence[float]) -> str:

@@ -17,6 +17,7 @@ from pydantic import (
 from rsctl.catalog import known_models
 from rsctl.catalog.recipe import Recipe
 from rsctl.config.identity import content_hash, identity
+from rsctl.config.needed import Needed
 
 
 class RunSpec(BaseModel):
@@ -32,6 +33,11 @@ class RunSpec(BaseModel):
     def hash(self) -> str:
         """SHA-256 of the computation; two specs with the same hash are the same run. No class name enters it."""
         return content_hash(identity(self))
+
+    @property
+    def needs(self) -> list[str]:
+        """Runs of models that must be done before this one."""
+        raise TypeError("a concrete spec names them")
 
     @property
     def run_id(self) -> str:
@@ -106,7 +112,6 @@ class TrainSpec(RunSpec):
 
     @property
     def needs(self) -> list[str]:
-        """Runs that must be done before this one."""
         return [*(origin.run for origin in self.parents.values()), *filter(None, [self.predictions])]
 
     @property
@@ -206,11 +211,13 @@ class CountSpec(DrawnSpec):
     """Mode of torch's compiler."""
     arithmetic: Literal["float", "exact"] = Field(default="float", json_schema_extra={"neutral": "float"})
     """`exact`: inputs and noise are whole pixel values."""
+    needed: Needed | None = Field(default=None, json_schema_extra={"neutral": None})
+    """Images that earlier levels of a cascade settle aren't sampled: their rows have no draws."""
 
     @model_serializer(mode="wrap")
     def _without_extras(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """No `extras` where there are none: older versions read the spec, too."""
-        return {key: value for key, value in values(self).items() if key != "extras" or value}
+        """No `extras` or `needed` where there are none: older versions read the spec, too."""
+        return {key: value for key, value in values(self).items() if key not in ("extras", "needed") or value}
 
     @property
     def estimated(self) -> bool:

@@ -123,7 +123,8 @@ class _Writer:
                 _require_taken_so(run)
             self.done += 1
         else:
-            self._request(task, model, [need for need in model.needs if need in self.models], before)
+            needs = tuple(self.models[need] for need in model.needs if need in self.models)
+            self._request(task, model, needs, before)
 
     def write_table(self, table: TablePlan) -> None:
         run = self._create(table, **table.launch)
@@ -145,15 +146,15 @@ class _Writer:
             if finished.issuperset(images) and (attempt is None or attempt.ended == "done"):
                 self.done += 1
             else:
-                self._request(Task(run, number), table, table.spec.needs, attempt)
+                task = Task(run, number)
+                self._request(task, table, task.needs, attempt)
 
     def _request(
-        self, task: Task, planned: ModelPlan | TablePlan, needs: list[str], attempt: Attempt | None
+        self, task: Task, planned: ModelPlan | TablePlan, needs: tuple[Task, ...], attempt: Attempt | None
     ) -> None:
-        models = tuple(self.models[need] for need in needs)
-        require_extendable(task.run, [model.run for model in models])
+        require_extendable(task.run, [need.run for need in needs if not need.run.kind.is_table])
         after = _reopened(task, attempt)
-        self.requests.append(Request(task, models, planned.resources, self.common["code"], after))
+        self.requests.append(Request(task, needs, planned.resources, self.common["code"], after))
 
 
 def _require_taken_so(run: Run) -> None:
@@ -294,7 +295,7 @@ def _entry(
         tasks=numbers[spec.key],
         images=entry.selection,
         alpha=settings.alpha if sampled else None,
-        certificates=list(settings.certificates) if sampled else [],
+        certificates=list(entry.table.launch["certificates"]) if sampled else [],
         radii=radii,
         # For the note of its tables: the folder may be missing where they are printed.
         left_out=left_out(entry.resolved),

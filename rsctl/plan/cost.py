@@ -175,7 +175,8 @@ def _everything(store: Store) -> Iterator[tuple[Key, Throughput]]:
             except UserError:
                 continue
             work = table_work(train, table)
-            if len(work) == 1:  # the rate of a mixture applies to neither kind
+            partial = isinstance(table, CountSpec) and table.needed  # images without draws are among them
+            if len(work) == 1 and not partial:  # the rate of a mixture applies to neither kind
                 yield from _rates(run, *work[0])
 
 

@@ -107,6 +107,11 @@ def _cascades(plan: Plan) -> str:
     return (
         f"{'cascades':{WIDE}}{counted(len(plan.cascades), 'cascade')} of these counts, without further draws"
         + needed
+        + (
+            "; with levels sampled as needed, whose draws are counted as if no image were left out"
+            if any(one.replaced for one in plan.cascades)
+            else ""
+        )
     )
 
 
@@ -152,4 +157,6 @@ def _how(entry: PlannedRow) -> str:
         target = f"cascade of {levels_text(levels)}" if spec.before else f"{spec.target} classifier"
         return f"attacked by {spec.attack} ({spec.norm}, {target})"
     assert isinstance(spec, CountSpec)
+    if spec.needed:
+        return f"n = {spec.n:,} for those that earlier levels of its cascade leave (σ = {spec.sigma:g})"
     return f"n = {spec.n:,}, {', '.join(entry.resolved.point.certification.certificates)}"

@@ -15,7 +15,7 @@ from rsctl.config.sweep import Sweep
 from rsctl.config.validate import Invalid, Problem
 from rsctl.errors import RefusedError
 from rsctl.plan.cascade_attacks import attacked_cascades
-from rsctl.plan.cascades import PlannedCascade, planned_cascades
+from rsctl.plan.cascades import PlannedCascade, planned_cascades, rows_with
 from rsctl.plan.rows import PlannedRow, row_of
 from rsctl.store.layout import Store
 from rsctl.store.run_kinds import RunKind
@@ -119,6 +119,10 @@ def make_plan(sweep: Sweep, file: str, store: Store | None = None) -> Plan:
         _add(plan, row)
     if problems:
         raise Invalid(file, list(problems))
+    if any(one.replaced for one in plan.cascades):
+        rows, plan.entries, plan.tables = rows_with(plan.entries, plan.cascades), [], {}
+        for row in rows:
+            _add(plan, row)
     return plan
 
 

@@ -217,6 +217,8 @@ def _cascade() -> Schema:
         "levels": {**own["levels"], "items": level, "minItems": 2},
         "tau": {"description": own["tau"]["description"], "anyOf": [tau, {"type": "array", "items": tau}]},
         "tuned": _table(fields(CascadeOrigin), {"description": own["tuned"]["description"]}),
+        "order": own["order"],
+        "settled_radius": own["settled_radius"],
     }
     return {**_table(properties), "required": ["levels", "tau"]}
 

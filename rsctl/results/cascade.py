@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from rsctl.certificates import Certified
-from rsctl.certificates.cascade import NAME, Cascade, require_threshold
+from rsctl.certificates.cascade import NAME, Cascade, bounds_of, require_threshold
 from rsctl.certificates.runner_up import RunnerUp
 from rsctl.config.cascade_runs import SHARED, Candidate, combine
-from rsctl.config.cascades import CascadeLevel, cascade_id, split_id
+from rsctl.config.cascades import CascadeLevel, cascade_id, saved_text, savings, split_id
 from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError, RefusedError
 from rsctl.results.accuracy import scored
@@ -34,6 +34,7 @@ def measure_cascade(levels: Sequence[Measurement], cascade: Cascade) -> Measurem
 
     Raises RefusedError where they aren't on the same images, or where the certificate isn't sound for their counts.
     """
+    _require_its_levels(levels, cascade)
     require_same_images(levels)
     positions = common_images(levels)
     tables = [one.table.restrict(positions) for one in levels if one.table]
@@ -152,6 +153,7 @@ def about_cascades(found: Sequence[Measurement]) -> list[str]:
         '(with split = "val"), or it is tuned on the test set. Its alpha is that of all its levels together (change it with --alpha); '
         "--certificate is for the levels by themselves. Its clean accuracy isn't known: PREDICT is for one level.",
         *about_bounds(found),
+        *about_saved(found),
     ]
     for row in found:
         if not row.complete:
@@ -164,13 +166,68 @@ def about_cascades(found: Sequence[Measurement]) -> list[str]:
 
 def about_bounds(found: Sequence[Measurement]) -> list[str]:
     """Note on levels that are certified with weaker bounds than the last level of a cascade; empty where there is none."""
-    weaker = sorted({one.certificate for row in found for one in row.levels} - {RunnerUp.name})
+    weaker = sorted({one.certificate for row in found for one in whole_levels(row)} - {RunnerUp.name})
     if not weaker:
         return []
     return [
         f"The last level of a cascade is certified with both bounds of '{RunnerUp.name}', its levels by themselves here with '{weaker[0]}': "
         f"part of a difference is that of the certificates. --certificate {RunnerUp.name} compares the classifiers alone."
     ]
+
+
+def about_saved(found: Sequence[Measurement]) -> list[str]:
+    """Notes on the draws that cascades saved by sampling as needed."""
+    notes = []
+    for row in found:
+        if (saved := draws_saved(row)) is None:
+            continue
+        notes.append(f"{row.name}, seed {row.seed}: {saved_text(**saved)}.")
+        needed = getattr(row.levels[-1].spec, "needed", None)
+        planned = needed.share * bounds_of(len(row.levels)) if needed else 0.0
+        if needed and not np.isclose(planned, row.alpha or 0.0, rtol=1e-9):
+            notes.append(
+                f"{row.name}, seed {row.seed}: it was sampled for alpha = {planned:g}. At {row.alpha:g} its radii are proved, too, but "
+                "images that were left out may abstain."
+            )
+    return notes
+
+
+def as_needed(row: Measurement) -> bool:
+    """True for a level that was sampled only where earlier ones don't settle an image: it is no classifier by itself."""
+    return not row.levels and isinstance(row.spec, CountSpec) and row.spec.needed is not None
+
+
+def whole_levels(row: Measurement) -> list[Measurement]:
+    """The levels of a cascade that are classifiers by themselves."""
+    return [one for one in row.levels if not as_needed(one)]
+
+
+def draws_saved(row: Measurement) -> dict[str, int] | None:
+    """Numbers of the draws that a cascade saved so far (`savings`); None where every level samples every image."""
+    if not any(map(as_needed, row.levels)):
+        return None
+    counted = [
+        (one.spec, one.images, one.mean_draws) for one in row.levels if isinstance(one.spec, CountSpec)
+    ]
+    return savings(
+        [(spec, many, round(many - many * mean / spec.n) if many else 0) for spec, many, mean in counted]
+    )
+
+
+def _require_its_levels(levels: Sequence[Measurement], cascade: Cascade) -> None:
+    """Raises RefusedError unless levels that are sampled as needed follow the levels that they were sampled for."""
+    for number, one in enumerate(levels):
+        needed, before = getattr(one.spec, "needed", None), levels[:number]
+        if needed and (needed.levels, needed.taus) != (
+            [level.table_spec.hash for level in before],
+            [*cascade.taus[:number]],
+        ):
+            told = ", ".join(
+                f"{run} (τ = {tau:g})" for run, tau in zip(needed.runs, needed.taus, strict=True)
+            )
+            raise RefusedError(
+                f"{one.run} samples what {told} left: it is a level after these, and of no other cascade."
+            )
 
 
 def require_same_images(levels: Sequence[Measurement]) -> None:

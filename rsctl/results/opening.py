@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rsctl.config.cascades import split_id
+from rsctl.config.cascades import cascade_id, split_id
 from rsctl.errors import InputError
 from rsctl.results.cascade import cascade_of
-from rsctl.results.counts import measure_counts
+from rsctl.results.counts import measure_counts, measure_level
 from rsctl.results.image_order import assigned_to, requested_by
 from rsctl.results.logs import NoCountsError, measure_log
 from rsctl.results.measurement import Measurement
@@ -61,13 +61,21 @@ def open_cascade(
 ) -> Measurement:
     """The cascade of the runs and thresholds in `RUN@τ+RUN`; `certificate` is for its levels by themselves."""
     names, taus = split_id(name)
-    levels = [open_run(store, one, certificate, alpha) for one in names]
+    levels = [_open_level(store, one, certificate, alpha) for one in names]
     for one in levels:
         if one.kind != "counts":
             raise InputError(
                 f"{one.run}: a level of a cascade needs counts of a certification run of this store."
             )
     return mark_tuned(store, [cascade_of(levels, taus)])[0]
+
+
+def _open_level(store: Store, name: str, certificate: str | None, alpha: float | None) -> Measurement:
+    runs = [run for run in store.runs("counts") if run.id.startswith(name)]
+    if len(runs) == 1 and runs[0].count_spec.needed:
+        level = alpha or float(runs[0].launch()["alpha"])
+        return measure_level(read_table(runs[0]), assigned_to(runs[0]), "", level)
+    return open_run(store, name, certificate, alpha)
 
 
 def measure_run(
@@ -89,6 +97,10 @@ def measure_run(
     if alpha is not None and not 0 < alpha < 1:
         raise InputError(f"alpha: must be inside (0, 1), but it is {alpha}.")
     launch = run.launch()
+    if run.kind == "counts" and run.count_spec.needed and certificate is None:
+        raise InputError(
+            f"{run.id}: samples only what earlier levels of its cascade leave. Name the cascade, {cascade_id([*run.count_spec.needed.runs, run.id], run.count_spec.needed.taus)}."
+        )
     certificate, alpha = certificate or str(launch["certificates"][0]), alpha or float(launch["alpha"])
     counts = read_table(run)
     return measure_counts(counts.restrict(order.positions) if chosen else counts, order, certificate, alpha)

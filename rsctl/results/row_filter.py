@@ -109,7 +109,8 @@ def each_once(
     for entry in entries:
         shown = json.dumps([entry.key, entry.images, list(radii or entry.radii)])
         if entry.kind is RunKind.COUNTS:
-            names = [certificate] if certificate else entry.certificates
+            # A level of a cascade that is sampled as needed has none.
+            names = [certificate] if certificate and entry.certificates else entry.certificates
             new = [name for name in names if (shown, alpha or entry.alpha, name) not in seen]
             seen |= {(shown, alpha or entry.alpha, name) for name in new}
             if new:

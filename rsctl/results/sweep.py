@@ -20,7 +20,7 @@ from rsctl.results.contradictions import (
     find_contradictions,
     mark_contradicted,
 )
-from rsctl.results.counts import measure_counts
+from rsctl.results.counts import measure_counts, measure_level
 from rsctl.results.data_files import Files
 from rsctl.results.image_order import ImageOrder, requested_by
 from rsctl.results.learned import about_degenerate, about_missing
@@ -220,6 +220,10 @@ class _Loader:
     def _certify(self, run: Run, entry: PlanEntry, order: ImageOrder, radii: Sequence[float]) -> None:
         table = self._begun(Reader(run, Rows), order)
         self.notes += [note for note in about_functions(table) if note not in self.notes]
+        if run.count_spec.needed:
+            level = measure_level(table, order, "", self._alpha or entry.alpha or 0.0, radii)
+            self._levels.setdefault((run.id, level.subset_key, level.alpha or 0.0), level)
+            return
         for name in [self._certificate] if self._certificate else entry.certificates:
             row = measure_counts(table, order, name, self._alpha or entry.alpha or 0.0, radii)
             self.asked += asked_of(row)

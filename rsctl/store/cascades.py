@@ -44,6 +44,8 @@ def _of_sweep(
                     store.model(entry.model).train_spec,
                     store.run(entry.kind, entry.run).count_spec,
                 )
+                if count.needed and not begun:
+                    continue  # no level of another cascade
                 images = selection_key(entry.images, count)
                 yield Candidate(entry.run, train, count, images, entry.alpha or 0.0, entry, name)
     except UserError:

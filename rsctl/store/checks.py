@@ -10,6 +10,7 @@ import numpy as np
 
 from rsctl.catalog import known_datasets
 from rsctl.certificates import CountTable
+from rsctl.certificates.table import AS_NEEDED
 from rsctl.config.runs import CountSpec
 from rsctl.errors import UserError
 from rsctl.store.digest import MISSING, Corrupt
@@ -32,7 +33,7 @@ def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
         spec.sigma,
         dimension,
         spec.noise,
-        spec.stopping,
+        AS_NEEDED if spec.needed else spec.stopping,
         label=rows.label,
         selection=spec.selection,
         exponent=spec.exponent,
@@ -59,9 +60,10 @@ def check_shard(run: Run, path: Path, shard: Shard) -> Shard:
         raise Corrupt(f"its rows don't belong to a run in '{run.kind}'")
     if isinstance(rows, Rows):
         spec = run.count_spec
-        if spec.stopping == "fixed" and (rows.n != spec.n).any():
+        drawn = rows.drawn if spec.needed else np.ones(len(rows), bool)
+        if spec.stopping == "fixed" and (rows.n[drawn] != spec.n).any():
             raise Corrupt(f"its images were not sampled with n = {spec.n}")
-        if (rows.selection_counts.sum(axis=1) != spec.n0).any():
+        if (rows.selection_counts.sum(axis=1) != np.where(drawn, spec.n0, 0)).any():
             raise Corrupt(f"its images were not sampled with n0 = {spec.n0}")
         for name, extra in extra_columns().items() if len(rows) else ():
             if problem := extra.mismatch(spec, rows.extras.get(name)):

@@ -97,6 +97,11 @@ class Rows(ImageRows):
     extras: dict[str, Values] = field(default_factory=dict)
     """Measurements beside the counts, by name (`rsctl.store.extras`)."""
 
+    @property
+    def drawn(self) -> NDArray[np.bool_]:
+        """(N,): False for the images that a level of a cascade didn't need to sample."""
+        return self.n > 0
+
     def take(self, rows: Any) -> Rows:
         taken = super().take(rows)
         taken.extras = {

@@ -4,7 +4,7 @@
 |---|---|---|
 | `index`, `label` | (N,) int64, int32 | position in the data split, ground truth |
 | `selection_counts`, `counts` | (N, C) int32 | the n0 draws that choose the class; the n estimation draws |
-| `n`, `seconds` | (N,) int64, float64 | estimation draws, wall time |
+| `n`, `seconds` | (N,) int64, float64 | estimation draws (0 where a level sampled as needed leaves out the image), wall time |
 | `fingerprint` | (N,) int32 | executed function: a row of `functions` |
 | `looks/draws`, `looks/counts` | (K,) int64, (N, K, C) int32 | with sequential sampling: counts at every look |
 | `shells/edges`, `shells/counts` | (S − 1,) float64, (N, S, C) int32 | with `shells`: the estimation draws by shell |

@@ -24,7 +24,10 @@ def tally(labels: NDArray[Any], predicted: NDArray[Any], classes: int = 0) -> Ta
 def shown_by(rows: ImageRows) -> Tally:
     """The tally of a table's classes: the most frequent one among the draws, or that of the clean image; else empty."""
     if isinstance(rows, Rows):
-        return tally(rows.label, rows.counts.argmax(axis=1) if len(rows) else rows.label)
+        drawn = rows.drawn
+        return tally(
+            rows.label[drawn], rows.counts[drawn].argmax(axis=1) if drawn.any() else rows.label[drawn]
+        )
     return tally(rows.label, rows.predicted) if isinstance(rows, DistanceBounds) else Tally((), (), ())
 
 

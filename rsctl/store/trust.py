@@ -40,8 +40,7 @@ def check_run(run: Run, *, group: bool, tasks: str = "*") -> None:
 def check_task(run: Run, number: int, *, group: bool) -> None:
     """Refuse a task with another user's files, its own or its model's; see `check_run`."""
     check_run(run, group=group, tasks=f"{number:04d}")
-    spec = run.spec
-    for name in spec.needs:
+    for name in run.spec.needs:
         check_run(run.store.model(name), group=group, tasks="")
 
 

@@ -22,7 +22,7 @@ from rsctl.errors import RefusedError, UserError
 from rsctl.plain import plain
 from rsctl.results.attacks import measure_attack
 from rsctl.results.cascade import cascade_of
-from rsctl.results.counts import measure_counts
+from rsctl.results.counts import measure_level
 from rsctl.results.image_order import requested_by
 from rsctl.results.interval import clopper_pearson
 from rsctl.results.logs import NoCountsError, measure_log
@@ -65,7 +65,8 @@ class Curves:
             name, level = "cascade", alpha or float(entry["alpha"])
             stamps = [folder.store.run(one.kind, one.run) for one in entry["levels"]]
         if entry["kind"] == "counts":
-            name, level = certificate or str(entry["certificates"][0]), alpha or float(entry["alpha"])
+            own = str(next(iter(entry["certificates"]), "cascade"))
+            name, level = certificate or own, alpha or float(entry["alpha"])
         elif entry["kind"] != "imports" and not run.derived:
             name, level = "", 0.0  # there is one way to read proofs and attacks
         key, stamp = (run.key, name, level), entry if run.imported else tuple(map(_stamp, stamps))
@@ -105,7 +106,7 @@ class Curves:
                 self._counts(
                     folder.store.run(one.kind, one.run),
                     one.images,
-                    one.certificates[0],
+                    next(iter(one.certificates), ""),
                     alpha,
                     entry["radii"],
                 )
@@ -113,6 +114,10 @@ class Curves:
             ]
             return cascade_of(levels, entry["taus"])
         if entry["kind"] == "counts":
+            if folder.count_spec.needed:
+                raise RefusedError(
+                    "it is sampled only where earlier levels of its cascade don't settle an image: see the row of the cascade."
+                )
             return self._counts(folder, entry["images"], certificate, alpha, entry["radii"], _kind(run))
         order = requested_by(entry["images"], folder.table_spec)
         found = finished_prefix(read_findings(folder), order.positions)
@@ -133,7 +138,7 @@ class Curves:
         begun = finished_prefix(table, order.positions)
         if kind and len(begun.rows) and kind not in self._refused:
             self._refused[kind] = refusals(begun.restrict([]).counts())
-        return measure_counts(begun, order, certificate, alpha, radii)
+        return measure_level(begun, order, certificate, alpha, radii)
 
     def samples(self, store: str, run: RunView, certificate: str, alpha: float) -> list[ImageView]:
         """The images of a run one by one, in ascending order of their position; 0 for counts that are unknown."""

@@ -371,6 +371,8 @@ def test_an_exported_log_stays_a_log_of_the_cascade(store: Store, tmp_path: Path
 def test_explain_and_completion(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
     assert rsctl(["explain", "cascade"]) == 0
     assert "of the cascade of its levels" in " ".join(capsys.readouterr().out.split())
-    assert completion.explained("casc") == ["cascade", "cascade.levels", "cascade.tau", "cascade.tuned"]
+    assert completion.explained("casc") == [
+        "cascade", "cascade.levels", "cascade.order", "cascade.settled_radius", "cascade.tau", "cascade.tuned",
+    ]  # fmt: skip
     chain.plan(tiny(grid={"sigma": [0.25, 0.5, 1.0]}))
     assert completion.levels("0.25,") == ["0.25,0.5", "0.25,1"]

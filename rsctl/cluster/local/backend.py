@@ -83,9 +83,9 @@ class LocalBackend:
         if attempt and alive is None:
             return BackendState(State.UNKNOWN, attempt.unseen, host)
         for need in request["needs"]:
-            model = self.store.run(*need.split("/")[:2])
-            if not model.model_file.exists():
-                return BackendState(State.WAITING, f"waits for the model {model.id}", host)
+            if not (needed := task_of(self.store, need)).is_done:
+                what = needed.key if needed.run.kind.is_table else f"the model {needed.run.id}"
+                return BackendState(State.WAITING, f"waits for {what}", host)
         if queue.host == own_queue(self.store).host and not is_held(queue.lock):
             return BackendState(
                 State.QUEUED, "waits for the queue to start; if it doesn't, submit again", host

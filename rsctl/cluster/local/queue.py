@@ -162,7 +162,7 @@ class QueueProcess:
             self._end(key, State.FAILED, f"{why}; see its log ({task.run.log_file(task.number)})")
         elif blocked := self._blocked(request, wanted):
             self._end(key, State.CANCELLED, blocked)
-        elif all(task_of(self.queue.store, need).run.model_file.exists() for need in request["needs"]):
+        elif all(task_of(self.queue.store, need).is_done for need in request["needs"]):
             self._start(key, task, request)
 
     def _refusal(self, task: Task) -> str:
@@ -189,20 +189,22 @@ class QueueProcess:
     def _blocked(self, request: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> str:
         """Return the reason why a dependency will never be available, or empty."""
         for need in request["needs"]:
-            model = task_of(self.queue.store, need).run
-            if model.model_file.exists() or need in wanted or need in self.running:
+            task = task_of(self.queue.store, need)
+            if task.is_done or need in wanted or need in self.running:
                 continue
-            attempt = latest_attempt(model, 0)
+            attempt = latest_attempt(task.run, task.number)
             ending = self.queue.endings().get(need, {})
             if attempt and attempt.alive is not False:
-                continue  # it is being trained, here by hand or on another host
+                continue  # it is running, here by hand or on another host
             if any(queue.request_file(need).exists() for queue in all_queues(self.queue.store)):
                 continue
-            if model.model_file.exists():
-                continue  # it was published between the checks
+            if task.is_done:
+                continue  # it ended between the checks
+            level = task.run.kind.is_table
+            what = f"the task {need} that it needs" if level else f"its model {task.run.id}"
             if attempt and attempt.ended == "failed":
-                return f"its model {model.id} failed: {attempt.reason}"
-            return f"its model {model.id} will not be trained ({ending.get('reason') or 'not submitted'})"
+                return f"{what} failed: {attempt.reason}"
+            return f"{what} will not be {'run' if level else 'trained'} ({ending.get('reason') or 'not submitted'})"
         return ""
 
     def _start(self, key: str, task: Task, request: dict[str, Any]) -> None:

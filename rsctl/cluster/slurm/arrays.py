@@ -24,7 +24,7 @@ class Array:
 
     requests: tuple[Request, ...]
     needs: tuple[str, ...]
-    """Keys of the training tasks that all of them wait for."""
+    """Keys of the tasks that all of them wait for."""
 
     @property
     def kind(self) -> RunKind:
@@ -55,25 +55,28 @@ class Array:
 
 
 def make_arrays(requests: Iterable[Request], longest: int) -> list[Array]:
-    """Make one array of trainings; for tables of a kind, one per model still to be trained and one for the rest.
+    """Make one array of trainings; for tables of a kind, one per model or earlier levels still to be done and one for the
+    rest.
 
     Tasks of different resources can't share an array, and none has more than `longest` tasks. Arrays that others
     wait for come first. One array per model, because a failed training cancels everything that waits for its array.
     """
     groups: dict[tuple[Any, ...], list[Request]] = {}
+    needs: dict[tuple[Any, ...], dict[str, None]] = {}
     for request in requests:
         run = request.task.run
-        missing = tuple(need.key for need in request.needs if not need.run.model_file.exists())
-        group = (run.kind, missing, request.code, request.resources)
+        missing = [need for need in request.needs if not need.is_done]
+        group = (run.kind, tuple({need.run.key: None for need in missing}), request.code, request.resources)
         groups.setdefault(group, []).append(request)
+        needs.setdefault(group, {}).update({need.key: None for need in missing})
     later = {request.task.key for members in groups.values() for request in members}
     arrays: list[Array] = []
     while groups:
-        group = next(group for group in groups if later.isdisjoint(group[1]))
+        group = next(group for group in groups if later.isdisjoint(needs[group]))
         members = groups.pop(group)
         later -= {request.task.key for request in members}
         arrays += [
-            Array(tuple(members[first : first + longest]), group[1])
+            Array(tuple(members[first : first + longest]), tuple(needs[group]))
             for first in range(0, len(members), longest)
         ]
     return arrays

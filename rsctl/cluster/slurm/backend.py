@@ -90,7 +90,7 @@ class SlurmBackend:
         return SubmitResult(len(fresh) - len(held_back), held_back, room.why)
 
     def _job_of(self, key: str, jobs: dict[str, str]) -> str:
-        """Return the job that trains a model, from this submission or from an earlier one still in the queue."""
+        """Return the job of a task that others wait for, from this submission or from an earlier one still in the queue."""
         if key in jobs:
             return jobs[key]
         kind, run_id, number = key.split("/")
@@ -98,6 +98,11 @@ class SlurmBackend:
         seen = self.poll([Task(run, int(number))]).get(key)
         held = submissions(run).get(int(number))
         if seen is None or held is None or not seen.state.is_open:
+            if run.kind.is_table:
+                raise InputError(
+                    f"{run_id} is an earlier level of a cascade and isn't finished, and SLURM isn't running it. "
+                    "If it runs under another profile, submit again when it is done; otherwise retry the sweep."
+                )
             raise InputError(
                 f"the model {run_id} doesn't exist yet, and SLURM isn't training it. "
                 "If it is being trained under another profile, submit again when that is done; otherwise retry the sweep."

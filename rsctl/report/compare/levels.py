@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rsctl.errors import InputError
 from rsctl.report.compare.pairs import compare, comparison_json, comparison_text
+from rsctl.results.cascade import whole_levels
 from rsctl.results.measurement import Measurement
 from rsctl.results.opening import open_cascade, open_run
 from rsctl.results.sweep import sweep_results
@@ -32,7 +33,7 @@ def compared(
     several = [
         compare(store, one, level, radii)
         for one in _cascades(store, first, certificate, alpha)
-        for level in one.levels
+        for level in whole_levels(one)
     ]
     if as_json:
         return json.dumps({"comparisons": [json.loads(comparison_json(one)) for one in several]}, indent=1)

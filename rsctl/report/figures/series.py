@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.config.runs import AttackSpec
+from rsctl.results.cascade import whole_levels
 from rsctl.results.interval import clopper_pearson
 from rsctl.results.lines import Group, Line, groups
 from rsctl.results.measurement import Measurement, common_images
@@ -128,7 +129,8 @@ def by_cascade(panels: Sequence[Panel]) -> list[Panel]:
     """A panel per cascade, with the lines of its levels after its own, over the images that all have finished."""
     found = []
     for line in (one.line for panel in panels for one in panel.series if one.line.first.levels):
-        levels = [Line([row.levels[k] for row in line.rows]) for k in range(len(line.first.levels))]
+        several = [whole_levels(row) for row in line.rows]
+        levels = [Line(list(ones)) for ones in zip(*several, strict=True)]
         shown = [
             PlottedLine(one, [row.restrict(of.index) for row, of in zip(one.every, line.rows, strict=True)])
             for one in levels

@@ -26,6 +26,7 @@ from rsctl.report.tables.latex import latex
 from rsctl.report.tables.legend import legend
 from rsctl.report.tables.summary import best_sigmas, caption
 from rsctl.report.typeset import escape_csv, escape_markdown
+from rsctl.results.cascade import draws_saved
 from rsctl.results.lines import groups
 from rsctl.results.long_rows import COLUMNS, long_rows, number_or_none
 from rsctl.results.sweep import Results
@@ -151,6 +152,8 @@ def to_json(results: Results, baselines: Sequence[Published] = ()) -> str:
         "best_sigmas": best,
         "notes": [printable(note) for note in results.notes + beside(results.every, baselines)],
     }
+    if saved := [{"cascade": row.run, **found} for row in results.cascades if (found := draws_saved(row))]:
+        values["as_needed"] = saved
     if together := families(results):
         values["families"] = [row for family in together for row in family_values(family)]
     if results.attacked:
