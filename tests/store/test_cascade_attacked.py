@@ -12,7 +12,7 @@ from test_broken import breaks, edit
 from rsctl.certificates.cascade import Cascade
 from rsctl.cluster.control import sweep_tasks
 from rsctl.cluster.prune import leftovers
-from rsctl.cluster.retry import _with_models
+from rsctl.cluster.retry import _with_needs
 from rsctl.config.runs import AttackSpec
 from rsctl.config.sweep import build_sweep
 from rsctl.config.validate import Invalid
@@ -53,7 +53,7 @@ def test_an_attack_on_a_cascade_needs_all_its_models_and_what_it_finds_within_a_
     assert [(one.sigma, one.tau) for one in spec.before] == [(0.4, 0.7)]
     models = {f"models/{one.id}/0" for one in chain.store.runs("models")}
     assert len(models) == 2
-    assert _with_models([Task(run, 0)]) == {*models, Task(run, 0).key}
+    assert _with_needs([Task(run, 0)]) == {*models, Task(run, 0).key}
     keys = [task.key for task in sweep_tasks(chain.store, "tiny")]
     assert keys.index(Task(run, 0).key) > max(map(keys.index, models))
     assert leftovers(chain.place, recent=0.0) == []
