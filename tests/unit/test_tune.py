@@ -165,16 +165,6 @@ def test_the_printed_block_is_toml_with_its_origin(store: Store, capsys: pytest.
 
 
 @pytest.mark.parametrize(("split", "marked"), [("val", True), ("test", False)])
-def test_where_nothing_is_certified_no_choice_is_best(
-    store: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert rsctl(["tune", "held-out", "--for", "50"]) == 0
-    out = capsys.readouterr().out
-    assert "take a smaller radius" in out
-    assert "is better" not in out
-    assert not tomli.loads(out)
-
-
 def test_a_sweep_file_with_the_block_names_its_origin_where_the_store_knows_none(
     tmp_path: Path, split: str, marked: bool
 ) -> None:
@@ -189,6 +179,16 @@ def test_a_sweep_file_with_the_block_names_its_origin_where_the_store_knows_none
     assert row.guarantee.startswith("probabilistic 0.999")
     told = "chosen on 77 val images of the sweep 'elsewhere' for the average certified radius"
     assert len([one for one in results.notes if told in one]) == 1
+
+
+def test_where_nothing_is_certified_no_choice_is_best(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rsctl(["tune", "held-out", "--for", "50"]) == 0
+    out = capsys.readouterr().out
+    assert "take a smaller radius" in out
+    assert "is better" not in out
+    assert not tomli.loads(out)
 
 
 def test_the_command_that_explain_names(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
