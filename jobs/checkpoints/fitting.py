@@ -12,7 +12,7 @@ from jobs.checkpoints.formats import Weights
 from jobs.checkpoints.parts import alike
 from jobs.checkpoints.recognise import entries_of, library_names, recognise
 from jobs.models.library import is_library, published_normalisation
-from jobs.models.normalize import named_as, same
+from jobs.models.normalize import Values, named_as, same
 from rsctl.catalog import find, known_models
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.errors import InputError
@@ -68,7 +68,8 @@ def fitting(
     # A name says more than its numbers, and is the same run.
     for reading in (one.text for one in weights.stored[:1]):
         weights = replace(weights, normalisation=named_as(reading, dataset, shape))
-    if own and not weights.stored and (shown := published_normalisation(name, parameters)):
+    stated = published_normalisation(name, parameters) if own and not weights.stored else None
+    if stated and (shown := _in_channels(stated, shape.channels)):
         text = "/".join(",".join(str(np.float32(value)) for value in one) for one in shown)
         weights = replace(
             weights,
@@ -78,6 +79,14 @@ def fitting(
     if find("model", name, known_models()).pixels:
         weights = replace(weights, normalisation="none", why="the network normalises inside")
     return Fit(weights, name, parameters, _likewise(weights, name, parameters))
+
+
+def _in_channels(shown: Values, channels: int) -> Values | None:
+    """Mean and standard deviation for images of so many channels; None where those of a library's RGB images say nothing of them."""
+    if len(shown[0]) == channels:
+        return shown
+    equal = len({*shown[0]}) == len({*shown[1]}) == 1
+    return ((shown[0][0],) * channels, (shown[1][0],) * channels) if equal else None
 
 
 def _likewise(weights: Weights, name: str, parameters: Mapping[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from jobs.data import Images
 from jobs.models.normalize import normalisation_values
 from jobs.noise import smoothing_noise
 from jobs.random import generator
-from rsctl.catalog import find, known_models
+from rsctl.catalog import find, known_models, network_name
 from rsctl.catalog.checkpoints import NORMALISATIONS
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.errors import InputError, RefusedError
@@ -116,8 +116,9 @@ def judge(
     }
     right = {name: answers(network, images, kinds(sigma), device) for name, network in built.items()}
     found = {name: accuracy_of(answer) for name, answer in right.items()}
+    called = network_name(model, parameters)
     if not anyway:
-        _refuse(weights, model, normalisation, found, shape)
+        _refuse(weights, called, normalisation, found, shape)
     if anyway or stated or find("model", model, known_models()).pixels:
         return Judged(built[normalisation], found, [])
     # Of clean and of noisy images those that the network is better on: what it was trained for.
@@ -131,7 +132,7 @@ def judge(
     contests = {rival: contest(pairs(normalisation, rival)) for rival in rivals}
     what = "images under noise" if kind else "clean images"
     return Judged(
-        built[normalisation], found, _outcomes(weights, model, normalisation, contests, what, len(images))
+        built[normalisation], found, _outcomes(weights, called, normalisation, contests, what, len(images))
     )
 
 

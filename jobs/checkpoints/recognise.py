@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from jobs.checkpoints.denoised_layers import DENOISED, classifier_in, denoiser_in, has_denoiser
 from jobs.checkpoints.formats import Weights
+from jobs.checkpoints.heads import other_head
 from jobs.checkpoints.parts import COUNTERS
 from jobs.checkpoints.stored_normalisation import per_channel
 from jobs.models import build_model
 from jobs.models.library import INSIDE, is_library, names_in_files
 from jobs.models.normalize import normalisation_values
-from rsctl.catalog import find, known_models
+from rsctl.catalog import find, known_models, network_name
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.errors import InputError, UserError
 
@@ -61,6 +62,7 @@ def recognise(
     differences: dict[str, str] = {}
     shared: dict[str, float] = {}
     """Share of the names that both have."""
+    heads: dict[str, str] = {}
     for name in (arch,) if arch else _candidates(weights.state_dict):
         parameters = {**parameters_in(name, weights.state_dict, shape, given), **(given or {})}
         if name == DENOISED and not parameters.get("classifier"):
@@ -80,15 +82,14 @@ def recognise(
         if not difference:
             return name, parameters
         differences[name] = difference
+        heads[name] = other_head(name, wanted, weights.state_dict, shape.classes)
         theirs = weights.state_dict.keys()
         shared[name] = len(wanted.keys() & theirs) / len(wanted.keys() | theirs)
     if arch:
-        other_head = (
-            " If its head has other classes than the data set: --set model.head=N --set 'model.outputs=[…]', the output of each class."
-            if is_library(arch) and "has shape" in differences[arch]
-            else ""
+        where = "" if is_library(arch) else "--arch: "
+        raise InputError(
+            f"{where}the weights aren't those of {network_name(arch, given or {})}: {differences[arch]}.{heads.get(arch, '')}"
         )
-        raise InputError(f"--arch: the weights aren't those of {arch}: {differences[arch]}.{other_head}")
     # Not those that couldn't be built at all: their text says nothing of layers.
     nearest = min(shared or differences, key=lambda name: (-shared.get(name, 0), len(differences[name])))
     family = next(
@@ -99,10 +100,11 @@ def recognise(
         if family
         else f"Closest is {nearest}: {differences[nearest]}"
     )
+    another = f"{heads.get(nearest, '')} --arch takes another, of a library (timm:NAME) or of your own code (python:MODULE:FUNCTION)."
     raise InputError(
         f"the weights fit none of the known architectures ({', '.join(differences)})"
         + (f"; the file calls it '{weights.said}'" if weights.said else "")
-        + f". {about}. A plugin can add an architecture of your own."
+        + f". {about}.{'' if family else another}"
     )
 
 
@@ -275,17 +277,22 @@ def _difference(name: str, wanted: Mapping[str, Tensor], weights: Weights) -> st
         for key in wanted
         if key in entries and wanted[key].is_floating_point() and not entries[key].is_floating_point()
     ]
-    if missing:
-        said.append(
-            f"{len(missing)} entries are missing ({', '.join(missing[:3])}{', …' * (len(missing) > 3)})"
-        )
-    if besides:
-        said.append(f"{len(besides)} are extra ({', '.join(besides[:3])}{', …' * (len(besides) > 3)})")
+    for names, what in ((missing, "entries are missing"), (besides, "are extra")):
+        if names:
+            shown = ", ".join(map(_shown, names[:3]))
+            said.append(f"{len(names)} {what} ({shown}{', …' * (len(names) > 3)})")
     said += [
-        f"{key} has shape {tuple(entries[key].shape)} and not {tuple(wanted[key].shape)}"
+        f"{_shown(key)} has shape {tuple(entries[key].shape)} and not {tuple(wanted[key].shape)}"
         for key in shapes[:3]
     ]
-    return "; ".join(said + [f"{key} has type {entries[key].dtype}, not floating point" for key in kinds[:1]])
+    return "; ".join(
+        said + [f"{_shown(key)} has type {entries[key].dtype}, not floating point" for key in kinds[:1]]
+    )
+
+
+def _shown(entry: str) -> str:
+    """The name of an entry without what this project puts before those of a library's network."""
+    return entry.removeprefix(INSIDE)
 
 
 def _derived(name: str, wanted: Mapping[str, Tensor], entries: Mapping[str, Tensor]) -> set[str]:

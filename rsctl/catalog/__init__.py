@@ -122,6 +122,13 @@ def model_table(table: Mapping[str, Any]) -> dict[str, Any]:
     return {**table, "name": name, declaration.shorthand: value}
 
 
+def network_name(model: str, parameters: Mapping[str, Any]) -> str:
+    """An architecture as a sweep file names it: `resnet20`, or `timm:resnet18` of a library."""
+    declaration = known_models().get(model)
+    named = parameters.get(declaration.shorthand) if declaration else None
+    return f"{model}:{named}" if named else model
+
+
 _LOOKUPS = (known_methods, known_models, known_datasets, known_verifiers, known_attacks, known_extras)
 
 

@@ -25,9 +25,11 @@ def parameters_of(
         if problem["type"] == "extra_forbidden":
             fields = declaration.parameters.model_fields
             raise InputError(f"{kind}: {unknown(f'parameter of {declaration.name}', key, fields)}") from error
-        raise InputError(
-            f"{'.'.join(filter(None, (kind, key)))}: {problem['msg']} ({declaration.name})."
-        ) from error
+        where = ".".join(filter(None, (kind, key)))
+        if problem["type"] == "string_pattern_mismatch":
+            about = declaration.parameters.model_fields[key].description or problem["msg"]
+            raise InputError(f"{where}: '{problem['input']}' isn't {' '.join(about.split())}") from error
+        raise InputError(f"{where}: {problem['msg']} ({declaration.name}).") from error
 
 
 def shape_of(dataset: str, parameters: Mapping[str, Any] | Parameters, data_root: Path) -> DataShape:

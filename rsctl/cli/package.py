@@ -70,7 +70,7 @@ def pack(
     elif output and not to_stdout:
         size = output.stat().st_size
         print(
-            f"{output}: {counted(len(found), 'part')} of {sweep}, {size / 1e6:,.1f} MB, package {package.manifest.sha256[:12]}"
+            f"{output}: {counted(len(found), 'part')} of {sweep}, {size / 1e6:,.2f} MB, package {package.manifest.sha256[:12]}"
         )
     tell(package.notes)
     if not licence and not as_json and not to_stdout:

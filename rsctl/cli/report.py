@@ -174,7 +174,8 @@ def compare(
     first: Annotated[
         str,
         typer.Argument(
-            metavar="RUN", help="A run or an import: its id, or a prefix of it; or a cascade, RUN@τ+RUN."
+            metavar="RUN",
+            help="A run or an import: its id, or a prefix of it; a cascade, RUN@τ+RUN; or a sweep, for its cascades.",
         ),
     ],
     second: Annotated[

@@ -14,7 +14,7 @@ from pydantic import (
     model_serializer,
 )
 
-from rsctl.catalog import known_models
+from rsctl.catalog import network_name
 from rsctl.catalog.recipe import Recipe
 from rsctl.config.identity import content_hash, identity
 from rsctl.config.needed import Needed
@@ -100,9 +100,7 @@ class TrainSpec(RunSpec):
     @property
     def network(self) -> str:
         """The architecture as a sweep file names it: `resnet20`, or `timm:resnet18` of a library."""
-        declaration = known_models().get(self.model)
-        named = self.model_parameters.get(declaration.shorthand) if declaration else None
-        return f"{self.model}:{named}" if named else self.model
+        return network_name(self.model, self.model_parameters)
 
     @property
     def parents(self) -> dict[str, Origin]:

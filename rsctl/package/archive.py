@@ -148,7 +148,9 @@ def extract(file: Path, folder: Path) -> Extracted:
 def _manifest(file: Path, stream: _Stream) -> Manifest:
     header = stream.header()
     if header is None or header.name != MANIFEST:
-        raise NotAPackageError(f"{file}: is not a package: its first member isn't {MANIFEST}.")
+        raise NotAPackageError(
+            f"{file}: is not a package: its first member isn't {MANIFEST}, as `rsctl pack` writes it."
+        )
     _require_file(file, header, MANIFEST)
     if header.size > MOST_MANIFEST:
         raise NotAPackageError(f"{file}: its manifest has {header.size:,} bytes.")

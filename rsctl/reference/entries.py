@@ -108,7 +108,10 @@ def find(name: str) -> list[ReferenceEntry]:
 
 
 def _parameters(model: type[BaseModel]) -> tuple[Parameter, ...]:
-    return tuple(Parameter(name, schema) for name, schema in fields(model).items())
+    return tuple(
+        Parameter(name, {**schema, "required": model.model_fields[name].is_required()})
+        for name, schema in fields(model).items()
+    )
 
 
 def _declared(kind: str, one: Any) -> ReferenceEntry:

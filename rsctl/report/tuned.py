@@ -34,7 +34,11 @@ def _block(choice: TunedCascade) -> str:
     width = max(len(name) for name, _ in named)
     lines += [f"#   {name:<{width}}  {_value(choice, value)}" for name, value in named]
     if not choice.better:
-        return "\n".join([*lines, f"# No cascade is better here than σ = {choice.alone[0][0]:g} alone.", ""])
+        sigma, best = choice.alone[0]
+        outcome = f"No cascade is better here than σ = {sigma:g} alone."
+        if not best:
+            outcome = "No choice certifies any of these images: take a smaller radius."
+        return "\n".join([*lines, f"# {outcome}", ""])
     options = f"--cascade {','.join(f'{sigma:g}' for sigma in choice.sigmas)} --tau {choice.taus[0]:g}"
     lines += [f"# On other images: rsctl export SWEEP {options}", "", to_toml({"cascade": [choice.block]})]
     return "\n".join(lines)

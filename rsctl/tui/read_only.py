@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 VARIABLE = "RSCTL_READ_ONLY"
 """Environment variable that makes the dashboard read-only if it is 1; `rsctl serve` sets it."""
-REFUSAL = "This dashboard is read-only: it changes nothing and opens no files. 'rsctl serve --steer' starts one that does."
+REFUSAL = "This dashboard is read-only: it changes nothing and opens no files. One that does is 'rsctl' in a terminal without RSCTL_READ_ONLY, or 'rsctl serve --steer' in a browser."
 CHANGING = frozenset(
     {
         *(f"part('actions', '{name}')" for name in ("cancel", "retry", "retry_larger", "delete")),

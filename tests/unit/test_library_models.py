@@ -140,7 +140,8 @@ def test_a_head_of_other_classes(tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "file.pt")
     arch = "torchvision:shufflenet_v2_x0_5"
     with pytest.raises(
-        InputError, match=r"fc\.weight has shape \(30, 1024\) and not \(10, 1024\).*--set model.head=N"
+        InputError,
+        match=r"fc\.weight has shape \(30, 1024\) and not \(10, 1024\).*has 30 outputs.*--set model.head=30",
     ):
         loaded(tmp_path / "file.pt", arch)
     chosen = [7, 3, 29, 0, 1, 2, 4, 5, 6, 8]
@@ -161,6 +162,27 @@ def test_normalisation_of_the_library(tmp_path: Path) -> None:
         read_weights(tmp_path / "file.pt"), CIFAR, SHAPE, "timm", {"architecture": "test_vit", "resize": 160}
     )
     assert (fit.weights.normalisation, fit.weights.why) == ("half", "timm states it for this architecture")
+
+
+@pytest.mark.parametrize(("name", "normalisation"), [("test_vit", "half"), ("resnet10t", "dataset")])
+def test_normalisation_of_the_library_for_images_without_colours(
+    name: str, normalisation: str, tmp_path: Path
+) -> None:
+    """The library states three channels: equal ones hold for one, others say nothing of it."""
+    import timm
+
+    torch.save(timm.create_model(name, num_classes=10, in_chans=1).state_dict(), tmp_path / "file.pt")
+    fit = fitting(
+        read_weights(tmp_path / "file.pt"), known_datasets()["mnist"], DataShape(1, 28, 10, {}), "timm",
+        {"architecture": name, "resize": 160},
+    )  # fmt: skip
+    assert fit.weights.normalisation == normalisation
+
+
+def test_a_head_of_fewer_classes_is_named(tmp_path: Path) -> None:
+    torch.save(linear_network(7).state_dict(), tmp_path / "file.pt")
+    with pytest.raises(InputError, match=r"Its head has 7 outputs, and the data set 10 classes\.$"):
+        loaded(tmp_path / "file.pt", f"python:{__name__}:linear_network")
 
 
 class Tuple(nn.Module):
@@ -191,6 +213,7 @@ def no_network(outputs: int) -> list[int]:
         (f"python:{__name__}:tuple_network", r"returns a tuple; it must return logits"),
         (f"python:{__name__}:no_network", "is a list, not an nn.Module"),
         (f"python:{__name__}:nothing", "can't be imported here"),
+        ("python:package.module.function", "'package.module.function' isn't `package.module:function`"),
         ("python:no_such_package_at_all:nothing", "No module named 'no_such_package_at_all'"),
     ],
 )  # fmt: skip

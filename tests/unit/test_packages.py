@@ -442,6 +442,13 @@ def test_a_forgery_with_new_digests_is_named(file: Path, change: str) -> None:
     assert found.sentence.startswith("Differs: ")
 
 
+def test_counts_that_cant_be_used_are_one_difference_and_not_one_for_each_cell(file: Path) -> None:
+    damaged = forged(file, {"counts.h5": lambda data: data[: len(data) // 2]})
+    found = verify(damaged)
+    assert named(found, "tables: weren't compared", "counts.h5")
+    assert len(found.findings) < 5, [str(one) for one in found.findings]
+
+
 def test_counts_of_one_run_presented_as_those_of_another_are_named(tmp_path: Path) -> None:
     store, runs = two_runs(tmp_path / "store")
     for run in runs:

@@ -114,6 +114,14 @@ def test_an_example_sets_the_key_that_it_is_of() -> None:
                 found = found[part]
 
 
+def test_a_key_of_a_table_that_may_be_left_out_isnt_called_required() -> None:
+    entry = next(one for one in entries() if (one.kind, one.name) == ("key", "cascade"))
+    text = "\n".join(part for parts in page(entry) for part in parts)
+    assert re.findall(r"^  (\w+): .*\. (Required|Not set)", text, re.MULTILINE) == [
+        ("levels", "Required"), ("tau", "Required"), ("tuned", "Not set"),
+    ]  # fmt: skip
+
+
 def test_pages_and_the_list_fit_80_columns() -> None:
     texts = [text for shown in [*map(page, entries()), listing()] for section in shown for text in section]
     texts += [topic(name) for name in REFERENCE]

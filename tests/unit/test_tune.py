@@ -181,6 +181,16 @@ def test_a_sweep_file_with_the_block_names_its_origin_where_the_store_knows_none
     assert len([one for one in results.notes if told in one]) == 1
 
 
+def test_where_nothing_is_certified_no_choice_is_best(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rsctl(["tune", "held-out", "--for", "50"]) == 0
+    out = capsys.readouterr().out
+    assert "take a smaller radius" in out
+    assert "is better" not in out
+    assert not tomli.loads(out)
+
+
 def test_the_command_that_explain_names(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert rsctl(["explain", "cascade"]) == 0
     assert "rsctl tune SWEEP --for 0.5" in " ".join(capsys.readouterr().out.split())

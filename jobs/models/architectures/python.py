@@ -17,7 +17,7 @@ def build(name: str, classes: int, channels: int, size: int, *, factory: str, **
         made = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise InputError(
-            f"model.factory: {factory} can't be imported here ({error}). Its package must be installed, or on PYTHONPATH, "
-            "wherever tasks run."
+            f"model.factory: {factory} can't be imported here ({error}). Its package must be installed, or its folder on "
+            "PYTHONPATH, wherever tasks run; the current folder isn't searched."
         ) from error
     return library_network(made, f"model: {factory}", classes, channels, size, **shared)

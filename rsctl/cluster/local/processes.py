@@ -72,11 +72,15 @@ def start_process(
     module: str, *arguments: str, log: Path, environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start a module in a session of its own, which outlives this process; its output is appended to the log."""
+    own = {**os.environ, **ONLY_VERIFIED, **environment}
+    if packages := own.get("PYTHONPATH"):
+        # Relative folders are those of the caller's working folder, which the module doesn't run in.
+        own["PYTHONPATH"] = os.pathsep.join(os.path.abspath(one) for one in packages.split(os.pathsep) if one)
     with open_log(log) as output:
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             # A file in the caller's, the store's or the run's folder could shadow one of Python's or rsctl's own modules.
-            cwd="/", env={**os.environ, **ONLY_VERIFIED, **environment}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            cwd="/", env=own, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             start_new_session=True,
         )  # fmt: skip
 
