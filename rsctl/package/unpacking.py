@@ -24,6 +24,7 @@ from rsctl.store.files import TEMPORARY, explained, make_folder, to_json
 from rsctl.store.layout import Store
 from rsctl.store.received import FILE, received
 from rsctl.store.run_kinds import RunKind
+from rsctl.store.tuned import record_tuned, tuned_on
 
 _STALE = 24 * 3600.0
 _OLD = "old"
@@ -79,6 +80,8 @@ def unpack(file: Path, store: Store, *, name: str = "", origin: str = "") -> Unp
         for folder, state in states.items():
             if state != KEPT:
                 _publish(composed, store, folder, staging)
+        if kept := tuned_on(store, sweep):
+            record_tuned(composed, sweep, kept)  # what was chosen on these images stays known
         _publish(composed, store, f"sweeps/{sweep}", staging)
         return Unpacked(sweep, found.manifest.sha256, states)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, cast
 
 from pydantic import FailFast, Field, with_config
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from rsctl.store.fields import STRICT, Alpha, Amount, Counts, Text, Texts
 from rsctl.store.files import replace, to_json
@@ -57,6 +57,8 @@ class TunedRecord(TypedDict):
     """Positions in the split."""
     runs: Texts
     """The runs whose counts were used."""
+    sweep: NotRequired[Text]
+    """The sweep whose images chose, where the record was received with a sweep that uses the cascade."""
 
 
 @with_config(STRICT)
@@ -84,7 +86,7 @@ def every_tuned(store: Store) -> Iterator[tuple[str, TunedRecord]]:
     for name in names:
         if os.path.lexists(store.root / "sweeps" / name / FILE):
             for one in tuned_on(store, name):
-                yield name, one
+                yield one.get("sweep", name), one
 
 
 def record_tuned(store: Store, sweep: str, found: Sequence[TunedRecord]) -> None:
