@@ -13,6 +13,7 @@ from report_cases import make_store, write_counts
 from test_packages import named, tables
 
 from rsctl.certificates.cascade_search import CascadeObjective
+from rsctl.cli.app import run as rsctl
 from rsctl.config.runs import TrainSpec
 from rsctl.package.unpacking import unpack
 from rsctl.package.verifying import verify
@@ -172,3 +173,16 @@ def test_removing_the_record_of_a_choice_is_noticed(tmp_path: Path) -> None:
     assert named(found, "CARD.md")
     assert named(found, "tables/table.json", "guarantee")
     assert [note for note in found.remarks if "how the levels" in note]
+
+
+def test_no_command_starts_a_task_of_a_received_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    """A package of an unfinished sweep: its open tasks are the sender's."""
+    store, runs = make_store(tmp_path / "store", certification=SETTINGS, counts=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RSCTL_STORE", str(tmp_path / "elsewhere"))
+    unpack(packed(store, tmp_path / "out"), Store(tmp_path / "elsewhere"))
+    for command in (["retry", "sweep"], ["retry", runs[0].id], ["retry", f"{runs[0].id}/0"], ["task", runs[0].id, "0"]):  # fmt: skip
+        assert rsctl(command) == 2, command
+        assert "received in a package" in capsys.readouterr().err
+    assert not list((tmp_path / "elsewhere").glob("*/*/tasks/*.jsonl"))
+    assert not (tmp_path / "elsewhere" / "queue").exists()
