@@ -18,6 +18,7 @@ from rsctl.config.runs import TrainSpec
 from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.owners import user_name
 from rsctl.package.cascades import cascade_values, choices_for
+from rsctl.package.against import contradicting
 from rsctl.package.clean import Scrubber, attempt_record, launch_values, metric_values
 from rsctl.store.attempts import attempt_file, attempt_numbers
 from rsctl.store.degenerate import FILE as SEEN_FILE
@@ -67,6 +68,7 @@ def collect(store: Store, sweep: str, *, weights: bool = False, logs: bool = Fal
     entries = entries_and_levels(plan)
     runs = {(RunKind.MODELS, model): None for entry in entries for model in entry.models}
     runs |= {(entry.kind, entry.run): None for entry in entries}
+    runs |= dict.fromkeys(contradicting(store, sweep))
     there = [run for run in (store.run(*one) for one in runs) if (run.path / "spec.json").exists()]
     packed = Packed(sweep, plan, there, imported, scrubber_of(store, there))
     if plan["entries"]:

@@ -8,6 +8,7 @@ from typing import Any
 from chain import tiny
 
 from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers
+from rsctl.catalog.library import LibraryParameters
 from rsctl.config.runs import parse_spec
 from rsctl.config.sweep import build_sweep, load_sweep
 from rsctl.config.templates import all_templates
@@ -94,7 +95,11 @@ def _sweeps() -> dict[str, dict[str, Any]]:
     quiet = {"sigma": 0.0, "certification": {"certificates": []}}
     sweeps = {
         **{f"method {name}": {"method": name} for name in known_methods()},
-        **{f"model {name}": {"model": name, "dataset": "cifar10"} for name in known_models()},
+        **{
+            f"model {name}": {"model": name, "dataset": "cifar10"}
+            for name, one in known_models().items()
+            if not issubclass(one.parameters, LibraryParameters)  # which need more than their name
+        },
         **{
             f"data set {name}": {"dataset": name, "model": "cnn"}
             for name, one in known_datasets().items()
