@@ -23,4 +23,6 @@ def contradicting(store: Store, sweep: str) -> list[tuple[RunKind, str]]:
 
 def _runs(one: Contradiction) -> list[str]:
     """`kind/run` of both sides; a cascade's levels are in the package."""
-    return [name for name in (one.found_by, one.certified_by) if name.partition("/")[0] in {*map(str, RunKind)}]
+    return [
+        name for name in (one.found_by, one.certified_by) if name.partition("/")[0] in {*map(str, RunKind)}
+    ]

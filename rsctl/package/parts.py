@@ -17,8 +17,8 @@ from rsctl.catalog.weight_files import TAKEN
 from rsctl.config.runs import TrainSpec
 from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.owners import user_name
-from rsctl.package.cascades import cascade_values, choices_for
 from rsctl.package.against import contradicting
+from rsctl.package.cascades import cascade_values, choices_for
 from rsctl.package.clean import Scrubber, attempt_record, launch_values, metric_values
 from rsctl.store.attempts import attempt_file, attempt_numbers
 from rsctl.store.degenerate import FILE as SEEN_FILE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import numpy as np
 from chain import Chain, tiny
 from edited import edited
 from package_cases import packed
+from persons import Person
+from persons import persons as persons
+from report_cases import make_store
 
 from rsctl.package.unpacking import unpack
 from rsctl.package.verifying import verify
@@ -58,3 +62,26 @@ def test_what_an_attack_of_another_sweep_contradicts_is_contradicted_in_the_pack
     unpack(file, second)
     assert _shown(second, "tiny") == _shown(chain.store, "tiny")
     assert "BROKEN" in _shown(second, "tiny")[0]
+
+
+def test_a_group_reads_and_tunes_what_one_member_unpacked(
+    persons: tuple[Person, Person], tmp_path: Path
+) -> None:
+    settings = {"n0": 10, "n": 1000, "certificates": ["runner-up"], "radii": [0.0, 0.25], "max_images": 20, "split": "val"}  # fmt: skip
+    source, _ = make_store(tmp_path / "source", grid={"sigma": [0.25, 0.5]}, certification=settings, cascade={"levels": [0.25, 0.5], "tau": 0.7})  # fmt: skip
+    one, other = (Person(person.user, person.folder, umask=0o077) for person in persons)
+    root = one.folder / "shared" / "runs"
+    for person in (one, other):
+        person.settings(root, shared='store_mode = "group"')
+    file = one.folder / "sweep.rsctl"
+    file.write_bytes(packed(source, tmp_path / "out").read_bytes())
+    file.chmod(0o644)
+    assert one.cli("unpack", file).code == 0
+    shown = one.cli("export", "sweep", "--format", "csv")
+    done = other.cli("export", "sweep", "--format", "csv")
+    assert (done.code, done.out) == (0, shown.out), done.err
+    done = other.cli("tune", "sweep", "--for", "0.25")
+    assert done.code == 0, done.err
+    (choice,) = json.loads((root / "sweeps" / "sweep" / "tuned.json").read_text())["choices"]
+    marked = one.cli("export", "sweep", "--cascade", ",".join(f"{sigma:g}" for sigma in choice["levels"]), "--tau", f"{choice['taus'][0]:g}")  # fmt: skip
+    assert "chosen by these draws" in " ".join(marked.out.split()), marked.err
