@@ -76,13 +76,16 @@ def _outputs(architecture: LibraryParameters, classes: int) -> Iterator[Problem]
     outputs, number = architecture.outputs, architecture.head or classes
     if outputs and len(outputs) != classes:
         yield Problem(
-            "model.outputs", f"has {len(outputs)} entries, but the data set has {classes} classes: list one output of each."
+            "model.outputs",
+            f"has {len(outputs)} entries, but the data set has {classes} classes: list one output of each.",
         )
     elif outputs and max(outputs) >= number:
         yield Problem(
-            "model.outputs", f"{max(outputs)} isn't one of the network's {number} outputs (0 to {number - 1}); model.head sets their number."
+            "model.outputs",
+            f"{max(outputs)} isn't one of the network's {number} outputs (0 to {number - 1}); model.head sets their number.",
         )
     elif not outputs and number != classes:
         yield Problem(
-            "model.head", f"is {number}, but the data set has {classes} classes: list the output of each class in model.outputs."
+            "model.head",
+            f"is {number}, but the data set has {classes} classes: list the output of each class in model.outputs.",
         )

@@ -104,6 +104,10 @@ def pack(
 
 def write_whole(file: Path, package: Package) -> None:
     """Write a package under a temporary name, then rename it."""
+    if not file.parent.is_dir():
+        raise InputError(
+            f"{file}: the folder {file.parent} doesn't exist. Make it, or give another name with -o."
+        )
     temporary = file.with_name(f"{TEMPORARY}{file.name}-{os.getpid()}")
     try:
         with explained(file):

@@ -186,3 +186,10 @@ def test_no_command_starts_a_task_of_a_received_run(tmp_path: Path, monkeypatch:
         assert "received in a package" in capsys.readouterr().err
     assert not list((tmp_path / "elsewhere").glob("*/*/tasks/*.jsonl"))
     assert not (tmp_path / "elsewhere" / "queue").exists()
+
+
+def test_a_package_needs_a_folder_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    make_store(tmp_path / "store", certification=SETTINGS, counts=False)
+    monkeypatch.setenv("RSCTL_STORE", str(tmp_path / "store"))
+    assert rsctl(["pack", "sweep", "-o", str(tmp_path / "missing" / "a.rsctl")]) == 2
+    assert "missing doesn't exist" in capsys.readouterr().err

@@ -71,7 +71,9 @@ def _require_configuration(config: Any) -> None:
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"model.config: isn't JSON ({error}).") from error
     if not isinstance(stated, dict) or not isinstance(stated.get("model_type"), str):
-        raise InputError("model.config: must be a table of JSON with a model_type, as config.json on the hub is.")
+        raise InputError(
+            "model.config: must be a table of JSON with a model_type, as config.json on the hub is."
+        )
 
 
 def configuration(folder: Path) -> str:
