@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from package_cases import forged, json_edit, packed
+from package_cases import forged, hdf5_edit, json_edit, packed
 from report_cases import make_store, write_counts
 from test_packages import named, tables
 
@@ -19,7 +19,7 @@ from rsctl.package.unpacking import unpack
 from rsctl.package.verifying import verify
 from rsctl.results.sweep import sweep_results
 from rsctl.results.tune import tune_cascades
-from rsctl.store.layout import Store
+from rsctl.store.layout import Run, Store
 from rsctl.store.plan_fields import PLAN
 from rsctl.store.received import held
 
@@ -193,3 +193,42 @@ def test_a_package_needs_a_folder_that_exists(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("RSCTL_STORE", str(tmp_path / "store"))
     assert rsctl(["pack", "sweep", "-o", str(tmp_path / "missing" / "a.rsctl")]) == 2
     assert "missing doesn't exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"), [({"n": 2000}, "heuristic"), ({"n0": 20}, "heuristic"), ({"seed": 1}, "probabilistic")]
+)
+def test_a_choice_by_the_same_noise_leaves_no_guarantee(
+    tmp_path: Path, changes: dict[str, int], kind: str
+) -> None:
+    """With another n the same images get the same draws, although their run is another one."""
+    validation = {**SETTINGS, "split": "val", "max_images": 200}
+    store, _ = make_store(tmp_path / "store", grid=GRID, certification=validation)
+    (choice,), _ = tune_cascades(store, "sweep", CascadeObjective(((0.25, 1.0),)))
+    cascade = {"levels": list(choice.sigmas), "tau": list(choice.taus)}
+    settings = {**validation, **changes}
+    store, runs = make_store(tmp_path / "store", name="again", grid=GRID, certification=settings, cascade=cascade, counts=False)  # fmt: skip
+    for run in runs:
+        write_counts(run, run.images(0))
+        if "n" in changes or "n0" in changes:
+            _fill(run)
+    (row,) = sweep_results(store, "again").cascades
+    assert row.tuning
+    assert row.tuning.here
+    assert row.guarantee.startswith(kind)
+
+
+def _fill(run: Run) -> None:
+    """Give the images of a run its own n and n0."""
+    spec = run.count_spec
+
+    def change(file: Any) -> None:
+        counts, selection = file["counts"][()], file["selection_counts"][()]
+        top, rows = counts.argmax(axis=1), range(len(counts))
+        counts[rows, top] += spec.n - counts.sum(axis=1)
+        selection[rows, top] += spec.n0 - selection.sum(axis=1)
+        for name, values in {"counts": counts, "selection_counts": selection, "n": counts.sum(axis=1)}.items():  # fmt: skip
+            del file[name]
+            file[name] = values
+
+    (run.path / "counts.h5").write_bytes(hdf5_edit(change)((run.path / "counts.h5").read_bytes()))
