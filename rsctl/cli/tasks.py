@@ -164,6 +164,7 @@ def task(
     from rsctl.config.settings import load_settings
     from rsctl.plan.tasks import Task
     from rsctl.store.layout import Store
+    from rsctl.store.received import require_extendable
     from rsctl.store.trust import MODE
 
     place = load_settings()
@@ -173,4 +174,5 @@ def task(
     if Task(run, number).is_done:
         print(f"task {number} of {run.id} is already done")
     else:
+        require_extendable(run, ())
         leave(run_task(run, number))

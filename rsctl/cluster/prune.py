@@ -22,7 +22,7 @@ from rsctl.store.fields import LAUNCH, SPEC
 from rsctl.store.files import explained, read_json
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
-from rsctl.store.plan_fields import PlanEntry, PlanRecord
+from rsctl.store.plan_fields import entries_and_levels
 from rsctl.store.run_kinds import TABLES, RunKind
 from rsctl.store.sharing import owner_of_sweep
 
@@ -58,7 +58,7 @@ def leftovers(
     kept: set[Run] = set()
     for name in store.sweep_names():
         if name not in sweeps:
-            for entry in _entries(store.sweep(name)):
+            for entry in entries_and_levels(store.sweep(name)):
                 kept.add(store.run(entry.kind, entry.run))
                 kept |= {store.model(model) for model in entry.models}
     orphans = [run for kind in RunKind for run in store.runs(kind) if run not in kept and _is_ours(run)]
@@ -80,13 +80,6 @@ def leftovers(
     found += [Leftover(path, _size(path), "no run uses this code") for path in _codes(store, going, recent)]
     found += [Leftover(path, _size(path), "left by an interrupted prune") for path in _trash(store)]
     return [one for one in found if owner_of(one.path) in ours]
-
-
-def _entries(plan: PlanRecord) -> Iterator[PlanEntry]:
-    """Yield the entries of a sweep, and the levels of its cascades, which may be runs of another sweep."""
-    yield from plan["entries"]
-    for cascade in plan.get("cascades", []):
-        yield from cascade.levels
 
 
 def _is_ours(run: Run) -> bool:

@@ -19,6 +19,7 @@ from rsctl.store.attempts import State
 from rsctl.store.layout import Store
 from rsctl.store.provenance import snapshot_code
 from rsctl.store.pulled import require_own
+from rsctl.store.received import received, require_extendable
 from rsctl.store.sharing import owner_of_sweep
 from rsctl.store.trust import check_run
 
@@ -51,6 +52,7 @@ def retry(
         for status in sweep_statuses(place, sweep).values()
         if status.state in RETRIED and (only is None or status.task.key in only)
     ]
+    found = _without_received(store, found)
     limits = {"minutes": minutes, "memory_gb": memory_gb}
     plan = store.sweep(sweep)
     group = place.settings.profile(cluster_of(place, plan)).of_group
@@ -65,6 +67,16 @@ def retry(
     result = backend_of(place, cluster_of(place, plan)).submit(requests)
     held_back = {task.key for task in result.held_back}
     return [status.task for status in found if status.task.key not in held_back], result.note
+
+
+def _without_received(store: Store, found: list[TaskStatus]) -> list[TaskStatus]:
+    """Drop the tasks of received runs; raises RefusedError if none remains, or if one needs a model received without weights."""
+    own = [status for status in found if not received(status.task.run.path)]
+    for status in own or found:
+        run = status.task.run
+        needs = (run.table_spec if run.kind.is_table else run.train_spec).needs
+        require_extendable(run, map(store.model, needs))
+    return own
 
 
 def _sweep_of(store: Store, tasks: list[Task], name: str) -> str:
@@ -95,7 +107,11 @@ def submit_held_back(place: Place, name: str) -> str:
     """
     store = Store(place.store)
     sweep, found = store.sweep(name), sweep_statuses(place, name)
-    new = [status for status in found.values() if status.state == State.NEW]
+    new = [
+        status
+        for status in found.values()
+        if status.state == State.NEW and not received(status.task.run.path)
+    ]
     lost = (State.FAILED, State.CANCELLED, State.LOST)
     ready = [
         request

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rsctl.catalog import known_methods
 from rsctl.catalog.checkpoints import CHECKPOINT
 from rsctl.catalog.declare import DataShape, Method, Model, ModelTask, Parameters
+from rsctl.catalog.library import LibraryParameters
 from rsctl.catalog.recipe import Recipe
 from rsctl.config.point import Point
 from rsctl.config.runs import TrainSpec
@@ -17,6 +18,7 @@ def conflicts(
     point: Point,
     method: Method | ModelTask,
     model: Model,
+    architecture: Parameters,
     hyperparameters: Parameters,
     recipe: Recipe,
     shape: DataShape,
@@ -41,6 +43,8 @@ def conflicts(
             "model.name",
             f"{model.name} needs {model.package}, which isn't installed: pip install 'rsctl[{model.name}]'.",
         )
+    if isinstance(architecture, LibraryParameters):
+        yield from _outputs(architecture, shape.classes)
     if shape.size < model.smallest:
         yield Problem(
             "model.name",
@@ -64,4 +68,24 @@ def conflicts(
             "noise",
             f"'splitting' replaces the image, but {f'{method.name} with steps = {steps}' if splits else method.name} moves images "
             f"or noises separately. Methods that support it: {', '.join([*able, CHECKPOINT.name])}.",
+        )
+
+
+def _outputs(architecture: LibraryParameters, classes: int) -> Iterator[Problem]:
+    """Yields a problem where the outputs of a network of a library can't be those of the classes."""
+    outputs, number = architecture.outputs, architecture.head or classes
+    if outputs and len(outputs) != classes:
+        yield Problem(
+            "model.outputs",
+            f"has {len(outputs)} entries, but the data set has {classes} classes: list one output of each.",
+        )
+    elif outputs and max(outputs) >= number:
+        yield Problem(
+            "model.outputs",
+            f"{max(outputs)} isn't one of the network's {number} outputs (0 to {number - 1}); model.head sets their number.",
+        )
+    elif not outputs and number != classes:
+        yield Problem(
+            "model.head",
+            f"is {number}, but the data set has {classes} classes: list the output of each class in model.outputs.",
         )

@@ -106,7 +106,9 @@ def resolve(
     if shape is None:
         raise missing or InputError(f"the data set '{dataset.name}' can't be read.")
     start = parents["start"].train if "start" in parents else None
-    if problem := next(conflicts(point, method, model, hyperparameters, recipe, shape, start), None):
+    if problem := next(
+        conflicts(point, method, model, architecture, hyperparameters, recipe, shape, start), None
+    ):
         problems.append(problem)
         return None
     if start and start.model_parameters != identity(architecture):

@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterable, Sequence
 
 from rsctl import __version__
+from rsctl.config.runs import TrainSpec
 from rsctl.report.figures.series import task_hours
 from rsctl.report.typeset import escape_markdown
 from rsctl.results.measurement import Measurement
+from rsctl.results.notes import about_resize
 from rsctl.results.sweep import Results
+from rsctl.results.tuned import about_tuned
 from rsctl.store.attempts import attempt_numbers, read_attempt
 from rsctl.store.layout import Run, Store
 from rsctl.store.run_kinds import RunKind
@@ -17,7 +20,8 @@ from rsctl.text import counted
 
 UNSTATED = "not stated by the author of the package"
 
-
+_OUTPUTS = 20
+"""Most outputs of a network that are listed."""
 MISSING = "## Missing"
 """Heading of its last section."""
 
@@ -37,6 +41,7 @@ def card(
         "",
         *_listed("Data", (f"{row.dataset} {row.split}, {row.subset}" for row in rows)),
         *_listed("Models", (row.model for row in rows)),
+        *_listed("Outputs used as the classes", map(_outputs, runs)),
         *_listed("Methods", (row.method for row in rows)),
         f"- Runs: {', '.join(_numbers(runs))}",
         f"- Weights: {'included' if weights else 'not included'}",
@@ -49,6 +54,7 @@ def card(
         "## Guarantee",
         "",
         *_listed("", (f"{row.certificate}: {row.guarantee}" for row in rows)),
+        *_listed("", [*about_tuned(results.cascades), *about_resize(results.rows)]),
         "",
         "## Hardware and hours",
         "",
@@ -82,6 +88,15 @@ def _certificate(row: Measurement) -> str:
     numbers = (("n", row.n), ("n0", row.n0), ("alpha", row.alpha)) if row.estimated else ()
     about = ", ".join(f"{name} = {value:g}" for name, value in numbers if value is not None)
     return f"{row.certificate} ({about})" if about else row.certificate
+
+
+def _outputs(run: Run) -> str:
+    """The network's output for each class, where the spec of a model chooses them."""
+    spec = run.spec
+    chosen = spec.model_parameters.get("outputs") if isinstance(spec, TrainSpec) else None
+    if not isinstance(chosen, list) or not chosen:
+        return ""
+    return f"{', '.join(map(str, chosen[:_OUTPUTS]))}{', …' if len(chosen) > _OUTPUTS else ''}"
 
 
 def _numbers(runs: Sequence[Run]) -> list[str]:

@@ -12,12 +12,13 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import numpy as np
 
 from rsctl.errors import UserError
+from rsctl.package.cascades import cascade_values
 from rsctl.package.clean import Scrubber, attempt_record, launch_values, metric_values
 from rsctl.package.format import CARD, NotAPackageError
 from rsctl.package.parts import KEPT, Content
@@ -28,10 +29,11 @@ from rsctl.store.fields import LAUNCH, SHOWN
 from rsctl.store.files import as_line, to_json
 from rsctl.store.imports import Import
 from rsctl.store.layout import Run, Store
-from rsctl.store.plan_fields import PLAN
+from rsctl.store.plan_fields import PLAN, PlanRecord
 from rsctl.store.records import ANY, Kind, read_json
 from rsctl.store.strangers import read_received
 from rsctl.store.task_fields import ATTEMPT, EPOCH, TASK
+from rsctl.store.tuned import TUNED
 
 _RUN = re.compile(r"runs/([a-z]+)/([^/]+)/(.+)")
 _NOTHING = Scrubber()
@@ -104,9 +106,11 @@ def _compose(name: str, member: Content, store: Store, sweep: str) -> None:
         entries = [vars(entry) for entry in plan["entries"]]
         values = {
             "schema": 1, "name": sweep, "description": plan["description"], "cluster": "local", "submitted": plan.get("submitted", 0.0),
-            "entries": entries, "raw": plan["raw"],
+            "entries": entries, **cascade_values(cast("PlanRecord", plan)), "raw": plan["raw"],
         }  # fmt: skip
         put(folder / "plan.json", to_json(values))
+    elif name == "sweep/tuned.json":
+        put(folder / "tuned.json", to_json(_record(member, TUNED)))
     else:
         put(folder / {CARD: "CARD.md", "sweep/sweep.toml": "sweep.toml"}.get(name, name), _text(member))
 

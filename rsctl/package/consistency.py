@@ -13,6 +13,7 @@ from rsctl.store.checks import check_content, check_shard
 from rsctl.store.digest import Corrupt
 from rsctl.store.imports import imports
 from rsctl.store.layout import Run, Store
+from rsctl.store.plan_fields import entries_and_levels
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import read_shard
 from rsctl.store.tables import data_files
@@ -41,7 +42,11 @@ def structure(store: Store, sweep: str) -> list[Discrepancy]:
     """Runs that the sweep names and the package lacks, specs that don't fit each other, rows that don't fit their run."""
     found: list[Discrepancy] = []
     try:
-        entries = store.sweep(sweep)["entries"] if (store.sweep_folder(sweep) / "plan.json").exists() else []
+        entries = (
+            entries_and_levels(store.sweep(sweep))
+            if (store.sweep_folder(sweep) / "plan.json").exists()
+            else []
+        )
     except UserError as error:
         return [_of("sweep/plan.json", error, store)]
     for entry in entries:

@@ -6,6 +6,7 @@
 | `CARD.md` | the card: methods, guarantee, hardware, hours, licence |
 | `tables/table.md`, `.csv`, `.json` | the tables, as exported from the members below |
 | `sweep/sweep.toml`, `sweep/plan.json` | the sweep file, and its list of runs |
+| `sweep/tuned.json` | choices by `rsctl tune` of its cascades, or on its images |
 | `sweep/imports/<id>.json`, `imports/<id>/…` | imported logs |
 | `runs/<kind>/<id>/spec.json`, `launch.json` | the spec; alpha, certificates, versions and code |
 | `runs/<kind>/<id>/tasks.json`, `seen.json`, `taken.json` | images and attempts of its tasks; images by class |
@@ -39,7 +40,7 @@ TABLES = {"md": "tables/table.md", "csv": "tables/table.csv", "json": "tables/ta
 
 _ID = "[A-Za-z0-9][A-Za-z0-9._+-]{0,149}"
 NAMES = re.compile(
-    rf"CARD\.md|tables/table\.(md|csv|json)|sweep/(sweep\.toml|plan\.json)|sweep/imports/{_ID}\.json|imports/{_ID}/(spec\.json|radii\.h5)"
+    rf"CARD\.md|tables/table\.(md|csv|json)|sweep/(sweep\.toml|(plan|tuned)\.json)|sweep/imports/{_ID}\.json|imports/{_ID}/(spec\.json|radii\.h5)"
     rf"|runs/({'|'.join(RunKind)})/{_ID}/((spec|launch|tasks|seen|taken)\.json|(counts|findings|certified)\.h5|metrics\.[0-9]{{1,6}}\.jsonl"
     r"|model\.pt|logs/[0-9]{4,7}\.log)"
 )

@@ -17,6 +17,8 @@ from rsctl.catalog.weight_files import TAKEN
 from rsctl.config.runs import TrainSpec
 from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.owners import user_name
+from rsctl.package.against import contradicting
+from rsctl.package.cascades import cascade_values, choices_for
 from rsctl.package.clean import Scrubber, attempt_record, launch_values, metric_values
 from rsctl.store.attempts import attempt_file, attempt_numbers
 from rsctl.store.degenerate import FILE as SEEN_FILE
@@ -24,7 +26,7 @@ from rsctl.store.fields import SEEN, SHOWN, TAKEN_RECORD
 from rsctl.store.files import read_bytes, read_json, to_json
 from rsctl.store.imports import ShownImport, find_sweep
 from rsctl.store.layout import Run, Store
-from rsctl.store.plan_fields import PlanRecord
+from rsctl.store.plan_fields import PlanRecord, entries_and_levels
 from rsctl.store.records import read_records
 from rsctl.store.rows import DistanceBounds, ImageRows
 from rsctl.store.run_kinds import RunKind
@@ -63,8 +65,10 @@ def collect(store: Store, sweep: str, *, weights: bool = False, logs: bool = Fal
     Raises InputError where there is no such sweep.
     """
     plan, imported = find_sweep(store, sweep)
-    runs = {(RunKind.MODELS, model): None for entry in plan["entries"] for model in entry.models}
-    runs |= {(entry.kind, entry.run): None for entry in plan["entries"]}
+    entries = entries_and_levels(plan)
+    runs = {(RunKind.MODELS, model): None for entry in entries for model in entry.models}
+    runs |= {(entry.kind, entry.run): None for entry in entries}
+    runs |= dict.fromkeys(contradicting(store, sweep))
     there = [run for run in (store.run(*one) for one in runs) if (run.path / "spec.json").exists()]
     packed = Packed(sweep, plan, there, imported, scrubber_of(store, there))
     if plan["entries"]:
@@ -106,9 +110,12 @@ def _add_sweep(store: Store, packed: Packed) -> None:
     plan, folder = packed.plan, store.sweep_folder(packed.sweep)
     values: dict[str, Any] = {
         "schema": 1, "name": packed.sweep, "description": packed.scrubber.text(plan["description"]), "cluster": "local",
-        "submitted": plan.get("submitted", 0.0), "entries": [vars(entry) for entry in plan["entries"]], "raw": packed.scrubber.values(plan["raw"]),
+        "submitted": plan.get("submitted", 0.0), "entries": [vars(entry) for entry in plan["entries"]], **cascade_values(plan),
+        "raw": packed.scrubber.values(plan["raw"]),
     }  # fmt: skip
     packed.content["sweep/plan.json"] = to_json(values)
+    if choices := choices_for(store, packed.sweep, plan):
+        packed.content["sweep/tuned.json"] = to_json({"choices": choices})
     try:
         text = read_bytes(folder / "sweep.toml", first=4 << 20).decode("utf-8", "replace")
     except OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from rsctl.config.names import check_name
 from rsctl.errors import InputError, UserError
+from rsctl.owners import group_bits
 from rsctl.package.archive import extract
 from rsctl.package.compose import compose, files_of, place, put
 from rsctl.package.consistency import structure
@@ -24,6 +26,7 @@ from rsctl.store.files import TEMPORARY, explained, make_folder, to_json
 from rsctl.store.layout import Store
 from rsctl.store.received import FILE, received
 from rsctl.store.run_kinds import RunKind
+from rsctl.store.tuned import record_tuned, tuned_on
 
 _STALE = 24 * 3600.0
 _OLD = "old"
@@ -79,6 +82,8 @@ def unpack(file: Path, store: Store, *, name: str = "", origin: str = "") -> Unp
         for folder, state in states.items():
             if state != KEPT:
                 _publish(composed, store, folder, staging)
+        if kept := tuned_on(store, sweep):
+            record_tuned(composed, sweep, kept)  # what was chosen on these images stays known
         _publish(composed, store, f"sweeps/{sweep}", staging)
         return Unpacked(sweep, found.manifest.sha256, states)
 
@@ -182,7 +187,17 @@ def _publish(composed: Store, store: Store, folder: str, staging: Path) -> None:
                     place(old / name, new / name)
             make_folder(aside.parent)
             os.rename(old, aside)
+        _open_to_group(new, old.parent)
         os.rename(new, old)
+
+
+def _open_to_group(new: Path, folder: Path) -> None:
+    """Give the group what it has of the folder that everything below `new` comes into."""
+    for path in (new, *new.rglob("*")):
+        found = path.stat()
+        more = group_bits(folder, 0o777 if path.is_dir() else 0o666) & ~found.st_mode
+        if more and found.st_uid == os.geteuid():
+            path.chmod(stat.S_IMODE(found.st_mode) | more)
 
 
 def _restore(store: Store, staging: Path) -> None:

@@ -12,6 +12,7 @@ from rsctl import __version__
 from rsctl.config.names import check_name
 from rsctl.package.archive import Extracted, extract
 from rsctl.package.card import MISSING, card
+from rsctl.package.cascade_checks import about_untuned, check_cascades
 from rsctl.package.cells import Cells
 from rsctl.package.compose import compose_valid
 from rsctl.package.consistency import Discrepancy, all_runs, structure
@@ -23,6 +24,7 @@ from rsctl.package.stopping import check_stopping
 from rsctl.package.tables import tables_of
 from rsctl.plain import plain
 from rsctl.store.layout import Run, Store
+from rsctl.store.plan_fields import entries_and_levels
 from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted
 
@@ -141,7 +143,7 @@ def _check(found: VerifiedPackage, store: Store, extracted: Extracted, unusable:
                 f"weren't compared, for {unusable[0]}{' and others' * (len(unusable) > 1)} can't be used.",
             )
         )
-    for check in (_radii, _stopping, _noise, *(() if unusable else (_tables,))):
+    for check in (_radii, _stopping, _noise, *(() if unusable else (_cascades, _tables))):
         try:
             check(found, store, runs, extracted)
         except Exception as error:
@@ -154,7 +156,7 @@ def _check(found: VerifiedPackage, store: Store, extracted: Extracted, unusable:
 
 def _radii(found: VerifiedPackage, store: Store, runs: list[Run], _extracted: Extracted) -> None:
     """Recomputing the radii"""
-    entries = store.sweep(found.sweep)["entries"] if _planned(store, found.sweep) else []
+    entries = entries_and_levels(store.sweep(found.sweep)) if _planned(store, found.sweep) else []
     for run in runs:
         if run.kind.is_table:
             findings, images = compare_radii(run, entries)
@@ -175,6 +177,12 @@ def _noise(found: VerifiedPackage, _store: Store, runs: list[Run], _extracted: E
     found.findings += findings
 
 
+def _cascades(found: VerifiedPackage, store: Store, _runs: list[Run], _extracted: Extracted) -> None:
+    """Comparing the cascades with the sweep file"""
+    if _planned(store, found.sweep):
+        found.findings += check_cascades(store, found.sweep)
+
+
 def _tables(found: VerifiedPackage, store: Store, runs: list[Run], extracted: Extracted) -> None:
     """Recomputing the tables"""
     manifest, files = extracted.manifest, extracted.files
@@ -184,6 +192,7 @@ def _tables(found: VerifiedPackage, store: Store, runs: list[Run], extracted: Ex
             f"It was packed by rsctl {manifest.rsctl}: texts and new columns of rsctl {__version__} weren't compared."
         )
     derived, results = tables_of(store, found.sweep)
+    found.remarks += about_untuned(results)
     cells = Cells(same_version=same)
     cells.compare({name: files[name].read_bytes() for name in TABLES.values() if name in files}, derived)
     weights = any(run.model_file.exists() for run in runs)

@@ -21,6 +21,7 @@ from rsctl.package.tables import certified_file, tables_of
 from rsctl.plain import harmless
 from rsctl.store.files import TEMPORARY, explained
 from rsctl.store.layout import Store
+from rsctl.store.plan_fields import entries_and_levels
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def prepare(
         )
         for run in packed.runs:
             if run.kind.is_table:
-                data = certified_file(composed.run(run.kind, run.id), packed.plan["entries"])
+                data = certified_file(composed.run(run.kind, run.id), entries_and_levels(packed.plan))
                 if data is not None:
                     packed.content[f"runs/{run.kind}/{run.id}/certified.h5"] = data
         tables, results = tables_of(composed, sweep)
@@ -103,6 +104,10 @@ def pack(
 
 def write_whole(file: Path, package: Package) -> None:
     """Write a package under a temporary name, then rename it."""
+    if not file.parent.is_dir():
+        raise InputError(
+            f"{file}: the folder {file.parent} doesn't exist. Make it, or give another name with -o."
+        )
     temporary = file.with_name(f"{TEMPORARY}{file.name}-{os.getpid()}")
     try:
         with explained(file):

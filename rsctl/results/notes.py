@@ -85,6 +85,18 @@ def _resize(parameters: Mapping[str, Any]) -> int:
     return int(parameters.get("resize") or behind.get("resize", 0))
 
 
+def about_resize(rows: Sequence[Measurement]) -> list[str]:
+    """Note on networks that resize their images; empty without any."""
+    sizes = sorted({_resize(row.training.model_parameters) for row in rows if row.own} - {0})
+    if not sizes:
+        return []
+    sides = " or ".join(f"{size}x{size}" for size in sizes)
+    return [
+        f"Networks that resize their images, to {sides}: the resize is part of the certified classifier, and radii are of the "
+        "image before it."
+    ]
+
+
 def warnings(rows: Sequence[Measurement], attacked: Sequence[Measurement] = ()) -> list[str]:
     """Notes for the readers of these counts, besides those on attacks."""
     notes = []
@@ -93,12 +105,7 @@ def warnings(rows: Sequence[Measurement], attacked: Sequence[Measurement] = ()) 
         notes.append("Images held out of the training split, meant for tuning: not a test result.")
     if shared := sorted({spec.seed for spec in specs if spec.shares_noise}):
         notes.append(about_shared_noise(shared))
-    if sizes := sorted({_resize(row.training.model_parameters) for row in rows if row.own} - {0}):
-        sides = " or ".join(f"{size}x{size}" for size in sizes)
-        notes.append(
-            f"Networks that resize their images, to {sides}: the resize is part of the certified classifier, and radii are of the "
-            "image before it."
-        )
+    notes += about_resize(rows)
     varying = {(row.split, key) for row in rows for key in row.varying}
     tuned = sorted(
         key

@@ -19,7 +19,7 @@ from rsctl.results.notes import about_shared_noise, data_of, mark_varying
 from rsctl.results.opening import measure_run
 from rsctl.store.layout import Store
 from rsctl.store.run_kinds import RunKind
-from rsctl.store.tuned import TunedRecord, record_tuned
+from rsctl.store.tuned import TunedRecord, noise_key_of, record_tuned
 from rsctl.text import counted
 
 HOLD_OUT = (
@@ -160,6 +160,7 @@ def _search(
         levels=list(choice.sigmas), taus=list(choice.taus), method=first.method, objective=choice.objective, alpha=alpha,
         value=best.value, data=data_of(first), split=first.split, images=every.tolist(),
         runs=sorted(one.run for levels in several for one in levels),
+        noise=sorted({noise_key_of(one.table_spec) for levels in several for one in levels}),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from rsctl.results.measurement import Measurement
 from rsctl.results.notes import data_of
 from rsctl.results.rounding import arrows
 from rsctl.store.layout import Store
-from rsctl.store.tuned import Tuning, every_tuned
+from rsctl.store.tuned import Tuning, every_tuned, noise_key_of
 
 
 def mark_tuned(store: Store, cascades: Sequence[Measurement]) -> list[Measurement]:
@@ -28,7 +28,9 @@ def mark_tuned(store: Store, cascades: Sequence[Measurement]) -> list[Measuremen
             Tuning(
                 sweep, one["split"], len(one["images"]), one["objective"],
                 here=one["data"] == data_of(row) and bool(np.isin(row.index, one["images"]).any()),
-                own_draws=not {level.run for level in row.levels}.isdisjoint(one["runs"]),
+                own_draws=any(
+                    level.run in one["runs"] or noise_key_of(level.table_spec) in one.get("noise", []) for level in row.levels
+                ),
             )
             for sweep, one in known
             if one["taus"] == list(row.taus) and one["levels"] == [level.sigma for level in row.levels]

@@ -87,7 +87,7 @@ def _check_attributes(run: Run, shard: Shard) -> None:
     """Check the attributes that numbers depend on, or that are shown."""
     attributes = shard.attributes
     sha256, dimension = attributes["model_sha256"], attributes.get("dimension")
-    if not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256):
+    if not _is_sha256(sha256):
         raise Corrupt("the SHA-256 of its checkpoint is malformed")
     known = known_datasets().get(run.table_spec.dataset)
     right = known.channels * known.size**2 if known and known.size and known.inspect is None else dimension
@@ -98,8 +98,16 @@ def _check_attributes(run: Run, shard: Shard) -> None:
         if isinstance(spec, CountSpec) and attributes.get(name, getattr(spec, name)) != getattr(spec, name):
             raise Corrupt(f"its {name} is {attributes[name]!r}; the run's is {getattr(spec, name)!r}")
     for function in shard.functions:
-        if not all(isinstance(value, (str, bool, int, float, dict)) for value in function.values()):
+        before = function.get("before", [])  # checkpoints of the earlier levels of an attacked cascade
+        others = [value for key, value in function.items() if key != "before"]
+        if not all(isinstance(value, (str, bool, int, float, dict)) for value in others):
             raise Corrupt("its 'functions' hold values of the wrong type")
+        if not isinstance(before, list) or not all(map(_is_sha256, before)):
+            raise Corrupt("the SHA-256 of a level's checkpoint in its 'functions' is malformed")
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
 
 
 def _check_images(run: Run, path: Path, shard: Shard) -> None:

@@ -135,7 +135,8 @@ class CascadeEntry:
 
     @property
     def _digest(self) -> str:
-        return digest_of({"id": self.id, "sweeps": self.sweeps}, ("id", "sweeps"))
+        sealed = {"id": self.id, "sweeps": self.sweeps, **({"tuned": self.tuned} if self.tuned else {})}
+        return digest_of(sealed, tuple(sealed))
 
     def sealed(self) -> CascadeEntry:
         return replace(self, digest=self._digest)
@@ -165,3 +166,8 @@ class PlanRecord(TypedDict):
 
 
 PLAN = Kind(PlanRecord)
+
+
+def entries_and_levels(plan: PlanRecord) -> list[PlanEntry]:
+    """The entries of a sweep, then the levels of its cascades, which may be runs of other sweeps."""
+    return [*plan["entries"], *(level for cascade in plan.get("cascades", []) for level in cascade.levels)]

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from rsctl.errors import RefusedError, UserError
 from rsctl.store.fields import STRICT, Text, Time
 from rsctl.store.layout import Run, Store
+from rsctl.store.plan_fields import entries_and_levels
 from rsctl.store.records import Kind, read_or_skip
 from rsctl.store.run_kinds import TABLES
 from rsctl.text import counted
@@ -90,7 +91,7 @@ def _not_extendable(run: Run, how: str) -> RefusedError:
 def held(store: Store, sweep: str) -> list[str]:
     """SHA-256 of every part of a received sweep that the store holds: a later package can leave them out."""
     try:
-        entries = store.sweep(sweep, numbers=False)["entries"]
+        entries = entries_and_levels(store.sweep(sweep, numbers=False))
     except UserError:
         return []
     runs = {(entry.kind.value, entry.run) for entry in entries}

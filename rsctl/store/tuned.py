@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, cast
 
 from pydantic import FailFast, Field, with_config
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
+from rsctl.config.runs import DrawnSpec, TableSpec
 from rsctl.store.fields import STRICT, Alpha, Amount, Counts, Text, Texts
 from rsctl.store.files import replace, to_json
 from rsctl.store.layout import Store
@@ -30,7 +32,7 @@ class Tuning:
     here: bool
     """The measurement is over images that the choice was made on."""
     own_draws: bool
-    """The choice was made by counts of a level's own run."""
+    """The choice was made by counts of a level's own run, or of another one with the same noise."""
 
     @property
     def mark(self) -> str:
@@ -57,6 +59,10 @@ class TunedRecord(TypedDict):
     """Positions in the split."""
     runs: Texts
     """The runs whose counts were used."""
+    noise: NotRequired[Texts]
+    """Keys of their draws, by `noise_key_of`: with another n the same images get the same draws, and more or fewer of them."""
+    sweep: NotRequired[Text]
+    """The sweep whose images chose, where the record was received with a sweep that uses the cascade."""
 
 
 @with_config(STRICT)
@@ -67,6 +73,11 @@ class TunedFileRecord(TypedDict):
 
 
 TUNED = Kind(TunedFileRecord)
+
+
+def noise_key_of(spec: TableSpec) -> str:
+    """The key of a run's draws as text; empty where nothing is drawn."""
+    return json.dumps(spec.noise_key) if isinstance(spec, DrawnSpec) else ""
 
 
 def tuned_on(store: Store, sweep: str) -> list[TunedRecord]:
@@ -84,7 +95,7 @@ def every_tuned(store: Store) -> Iterator[tuple[str, TunedRecord]]:
     for name in names:
         if os.path.lexists(store.root / "sweeps" / name / FILE):
             for one in tuned_on(store, name):
-                yield name, one
+                yield one.get("sweep", name), one
 
 
 def record_tuned(store: Store, sweep: str, found: Sequence[TunedRecord]) -> None:

@@ -24,6 +24,7 @@ from rsctl.catalog import find, known_datasets, model_table
 from rsctl.catalog.declare import DataShape
 from rsctl.catalog.models.hf import configuration, configured
 from rsctl.cli.app import run
+from rsctl.config.sweep import build_sweep
 from rsctl.errors import InputError
 from rsctl.results.sweep import sweep_results
 from rsctl.store.layout import Store
@@ -395,3 +396,23 @@ def test_fetch_then_certify_without_the_hub(
     assert (
         "Networks that resize their images, to 16x16: the resize is part of the certified classifier" in out
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ({"outputs": [1, 2]}, "model.outputs: has 2 entries, but the data set has 10 classes"),
+        ({"outputs": list(range(1, 11))}, "model.outputs: 10 isn't one of the network's 10 outputs"),
+        ({"head": 1000}, "model.head: is 1000, but the data set has 10 classes"),
+        ({"config": "{"}, "model.config: isn't JSON"),
+        ({"config": "[1]"}, "model.config: must be a table of JSON with a model_type"),
+    ],
+)  # fmt: skip
+def test_check_refuses_outputs_and_configurations_that_a_task_would_refuse(
+    tmp_path: Path, model: dict[str, Any], told: str
+) -> None:
+    stated = {"name": "hf", "architecture": "tiny", "config": json.dumps({"model_type": "resnet"}), **model}
+    raw = {"name": "a", "dataset": "digits", "model": stated, "method": "gaussian", "sigma": 0.5}
+    with pytest.raises(InputError) as refused:
+        build_sweep(raw, "a.toml", tmp_path)
+    assert told in str(refused.value)

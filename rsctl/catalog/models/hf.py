@@ -47,7 +47,8 @@ def hub_folder(name: str) -> Path | None:
 def configured(values: dict[str, Any]) -> dict[str, Any]:
     """The parameters with the configuration that they name; raises InputError where there is none."""
     name = values.get("architecture")
-    if values.get("config"):
+    if config := values.get("config"):
+        _require_configuration(config)
         return values
     if not isinstance(name, str) or not name:
         raise InputError(
@@ -62,6 +63,17 @@ def configured(values: dict[str, Any]) -> dict[str, Any]:
         )
     called = folder.resolve().name if found == folder else name
     return {**values, "architecture": called, "config": configuration(found)}
+
+
+def _require_configuration(config: Any) -> None:
+    try:
+        stated = json.loads(config)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"model.config: isn't JSON ({error}).") from error
+    if not isinstance(stated, dict) or not isinstance(stated.get("model_type"), str):
+        raise InputError(
+            "model.config: must be a table of JSON with a model_type, as config.json on the hub is."
+        )
 
 
 def configuration(folder: Path) -> str:
