@@ -196,7 +196,8 @@ def test_a_package_needs_a_folder_that_exists(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("changes", "kind"), [({"n": 2000}, "heuristic"), ({"n0": 20}, "heuristic"), ({"seed": 1}, "probabilistic")]
+    ("changes", "kind"),
+    [({"n": 2000}, "heuristic"), ({"n0": 20}, "heuristic"), ({"seed": 1}, "probabilistic")],
 )
 def test_a_choice_by_the_same_noise_leaves_no_guarantee(
     tmp_path: Path, changes: dict[str, int], kind: str
