@@ -13,7 +13,7 @@ from rsctl.errors import InputError
 from rsctl.remote.bundles import Bundle, bundle_of, send
 from rsctl.remote.command_line import CommandParameter, NamedFile, named_files
 from rsctl.remote.connection import Connection
-from rsctl.remote.sweep_files import checkpoints, moved
+from rsctl.remote.sweep_files import checkpoints, moved, path_of, place_of
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def _named(connection: Connection, path: Path, one: NamedFile) -> tuple[Bundle, 
     """The bundle of a path, and those that have to be there before it: a sweep file's checkpoints."""
     if path.suffix != ".toml" or not path.is_file():
         return bundle_of(path), []
-    named = {text: bundle_of(Path(os.path.expanduser(text))) for text in checkpoints(read_toml(path))}
+    named = {text: bundle_of(path_of(text)) for text in checkpoints(read_toml(path))}
     places = {
-        text: bundle.path(connection.base, Path(os.path.expanduser(text)).absolute().name)
+        text: place_of(text, bundle.path(connection.base, path_of(text).absolute().name))
         for text, bundle in named.items()
     }
     return Bundle({path.name: moved(path, places) if places else path}), list(named.values())

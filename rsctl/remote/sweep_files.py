@@ -1,4 +1,4 @@
-"""Sweep files whose checkpoints are taken along: the paths in them become those on the other side."""
+"""Sweep files whose checkpoints and configurations of networks are taken along: the paths in them become those on the other side."""
 
 from __future__ import annotations
 
@@ -14,11 +14,25 @@ from rsctl.config.toml_text import to_toml, to_value
 
 _KEYS = ("file", "checkpoint", "method.file")
 """Keys of a method, its teacher and its start, and of a grid, that name a file."""
+_MODELS = ("model", "architecture", "model.architecture")
+"""Keys that may name a folder with the config.json of a network of Transformers."""
+HF = "hf:"
+"""Beginning of such a folder's name as a model."""
 
 
 def checkpoints(raw: Mapping[str, Any]) -> list[str]:
     """The files and folders of this machine that a sweep file names, as it writes them."""
-    return list(dict.fromkeys(path for path in _paths(raw) if os.path.exists(os.path.expanduser(path))))
+    return list(dict.fromkeys(path for path in _paths(raw) if path_of(path).exists()))
+
+
+def path_of(text: str) -> Path:
+    """The path on this machine that a sweep file's text names."""
+    return Path(os.path.expanduser(text.removeprefix(HF)))
+
+
+def place_of(text: str, there: str) -> str:
+    """The text for a path on the other side in the place of this one."""
+    return f"{HF}{there}" if text.startswith(HF) else there
 
 
 def moved(file: Path, places: Mapping[str, str]) -> bytes:
@@ -43,6 +57,10 @@ def _paths(value: Any) -> Iterator[str]:
                 yield from (
                     path for path in (one if isinstance(one, list) else [one]) if isinstance(path, str)
                 )
+            if key in _MODELS:
+                for text in one if isinstance(one, list) else [one]:
+                    if isinstance(text, str) and (path_of(text) / "config.json").is_file():
+                        yield text
             yield from _paths(one)
     elif isinstance(value, list):
         for one in value:
@@ -51,7 +69,7 @@ def _paths(value: Any) -> Iterator[str]:
 
 def _replaced(value: Any, place: Callable[[str], str], named: bool = False) -> Any:
     if isinstance(value, Mapping):
-        return {key: _replaced(one, place, key in _KEYS) for key, one in value.items()}
+        return {key: _replaced(one, place, key in (*_KEYS, *_MODELS)) for key, one in value.items()}
     if isinstance(value, list):
         return [_replaced(one, place, named) for one in value]
     return place(value) if named and isinstance(value, str) else value

@@ -25,7 +25,7 @@ from rsctl.remote.command_line import CommandParameter, named_files
 from rsctl.remote.connection import Connection, runtime_folder, wrapped
 from rsctl.remote.outputs import bring
 from rsctl.remote.pull import local_name
-from rsctl.remote.sweep_files import checkpoints, moved
+from rsctl.remote.sweep_files import checkpoints, moved, place_of
 from rsctl.remote.wheel import build_wheel
 from rsctl.store.pulled import write_pulled
 
@@ -135,6 +135,24 @@ grid.file = ["a.pth", "c.pth"]
     file.write_text(f'description = "a.pth"\n{text}')
     values = tomli.loads(moved(file, {"a.pth": "/far/a"}).decode())
     assert (values["description"], values["method"][0]["file"]) == ("a.pth", "/far/a")
+
+
+def test_folders_of_transformers_go_along(chain: Chain) -> None:
+    for name in ("nets/vit", "resnet18"):
+        (chain.folder / name).mkdir(parents=True)
+    (chain.folder / "nets" / "vit" / "config.json").write_text('{"model_type": "vit"}')
+    file = chain.file("""model = ["hf:nets/vit", "timm:resnet18", "hf:owner/name"]
+[[method]]
+name = "checkpoint"
+teacher = { model = { name = "hf", architecture = "nets/vit" } }
+start = { model = { name = "timm", architecture = "resnet18" } }
+""")
+    found = checkpoints(tomli.loads(file.read_text()))
+    assert found == ["hf:nets/vit", "nets/vit"]
+    values = tomli.loads(moved(file, {text: place_of(text, "/far/vit") for text in found}).decode())
+    assert values["model"] == ["hf:/far/vit", "timm:resnet18", "hf:owner/name"]
+    assert values["method"][0]["teacher"]["model"]["architecture"] == "/far/vit"
+    assert values["method"][0]["start"]["model"]["architecture"] == "resnet18"
 
 
 def test_what_can_not_go_along_is_named(tmp_path: Path) -> None:
