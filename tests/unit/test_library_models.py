@@ -372,7 +372,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     server.shutdown()
 
 
-def test_fetch_then_certify_without_the_hub(
+def test_weights_are_fetched_without_code(
     hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -388,6 +388,15 @@ def test_fetch_then_certify_without_the_hub(
         "preprocessor_config.json",
         "model.safetensors",
     }
+
+
+@pytest.mark.long
+def test_certify_what_was_fetched_without_the_hub(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RSCTL_STORE", str(tmp_path / "runs"))
+    assert run(["model", "fetch", "hf:owner/tiny"]) == 0
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert run(["certify", "hf:owner/tiny", *CERTIFY]) == 0
     out, err = capsys.readouterr()
