@@ -127,7 +127,11 @@ def form(app) -> Grid:
 
 async def open_form(app, pilot) -> None:
     await pilot.press("3")
-    await until(pilot, lambda: app.current_mode == "compose" and form(app).rows, "the form")
+    await until(
+        pilot,
+        lambda: app.current_mode == "compose" and form(app).rows and app.focused is form(app),
+        "the form",
+    )
 
 
 async def checked(app, pilot) -> None:
