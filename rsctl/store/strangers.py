@@ -205,16 +205,19 @@ def _serve() -> NoReturn:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, used + _MEMORY))
     while True:
-        length = b""
-        while len(length) < 8:
-            more = os.read(0, 8 - len(length))
-            if not more:
-                os._exit(0)
-            length += more
-        request = b""
-        while len(request) < struct.unpack("<Q", length)[0]:
-            request += os.read(0, struct.unpack("<Q", length)[0] - len(request))
-        _send(1, *_answer(Path(json.loads(request))))
+        (length,) = struct.unpack("<Q", _requested(8))
+        _send(1, *_answer(Path(json.loads(_requested(length)))))
+
+
+def _requested(size: int) -> bytes:
+    """The next bytes of stdin; the process ends where there are no more, as whoever made it was killed."""
+    found = b""
+    while len(found) < size:
+        more = os.read(0, size - len(found))
+        if not more:
+            os._exit(0)
+        found += more
+    return found
 
 
 def _main() -> None:

@@ -132,3 +132,18 @@ def test_no_command_starts_python_where_its_user_is() -> None:
         text = file.read_text()
         for place in re.finditer(r"sys\.executable, \"-m\"", text):
             assert 'cwd="/"' in text[place.start() : place.start() + 400], file
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"\x09", (9).to_bytes(8, "little"), (9).to_bytes(8, "little") + b'"/a']
+)
+def test_the_reading_process_ends_when_who_made_it_was_killed_in_a_request(begun: bytes) -> None:
+    command = module_command("rsctl.store.strangers")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        assert reader.stdin is not None
+        reader.stdin.write(begun)
+        reader.stdin.close()
+        try:
+            assert reader.wait(timeout=20) == 0
+        finally:
+            reader.kill()
