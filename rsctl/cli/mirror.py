@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import Annotated
 
@@ -45,5 +46,5 @@ def mirror(
         print(
             f"{name}: {counted(sum(one.points.values()), 'new point')} of {counted(len(one.points), 'training')} in {one.folder}"
         )
-        shown = SHOWN_BY[tool].format(folder=one.folder)
+        shown = SHOWN_BY[tool].format(folder=shlex.quote(str(one.folder)))
     print(f"Show it with: {shown}", file=sys.stderr)

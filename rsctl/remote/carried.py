@@ -47,7 +47,8 @@ def carry(
         if one.path == "-":
             continue  # stdin or stdout
         if one.is_output:
-            name = f"{len(outputs)}/{path.name or 'output'}"
+            # The name of `..` leads out of the folder.
+            name = f"{len(outputs)}/{os.path.basename(os.path.abspath(path)) or 'output'}"
             outputs[name] = path
             there = f"{folder}/{name}"
         elif path.exists():
@@ -78,7 +79,7 @@ def _named(connection: Connection, path: Path, one: NamedFile) -> tuple[Bundle, 
 
 
 def _plugins(place: Place) -> Bundle | None:
-    """The packages that rsctl.toml names under `plugins`, without compiled files."""
+    """The packages that rsctl.toml names under `plugins`, without compiled and hidden files such as `.git` and `.env`."""
     files: dict[str, Path | bytes] = {}
     for name in place.settings.plugins:
         top = name.partition(".")[0]
@@ -94,6 +95,10 @@ def _plugins(place: Place) -> Bundle | None:
         files |= {
             f"{top}/{path.relative_to(origin.parent).as_posix()}": path
             for path in sorted(origin.parent.rglob("*"))
-            if path.is_file() and "__pycache__" not in path.parts
+            if path.is_file() and not _is_left(path.relative_to(origin.parent))
         }
     return Bundle(files) if files else None
+
+
+def _is_left(inside: Path) -> bool:
+    return any(part == "__pycache__" or part.startswith(".") for part in inside.parts)

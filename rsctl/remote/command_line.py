@@ -33,7 +33,7 @@ class NamedFile:
 def named_files(words: Sequence[str], parameters: Sequence[CommandParameter]) -> Iterator[NamedFile]:
     """Find the paths among the words that follow a command's name, by the command's parameters.
 
-    An option's path is a file that the command writes, an argument's one that it reads.
+    The path of `--output` is a file that the command writes; it reads those of arguments and other options.
     """
     options = {name: one for one in parameters for name in one.options}
     arguments = [one for one in parameters if not one.options]
@@ -58,5 +58,5 @@ def named_files(words: Sequence[str], parameters: Sequence[CommandParameter]) ->
                     value = words[position] if position < len(words) else ""
                 prefix = word[: len(word) - len(value)] if separator else ""
                 if known.is_path and value:
-                    yield NamedFile(position, prefix, value, is_output=True)
+                    yield NamedFile(position, prefix, value, is_output="--output" in known.options)
         position += 1

@@ -87,7 +87,10 @@ class ClaimedCommand:
             raise LostError(
                 f"{self.connection.name}: the command {why}. Repeat it to resume: it is never started twice, and nothing is submitted twice."
             )
-        self.record.unlink(missing_ok=True)
+        # Of two terminals with the same command, the second to end must not remove the record of a command begun since.
+        with suppress(FileNotFoundError):
+            if self.record.read_bytes().startswith(self.id.encode()):
+                self.record.unlink()
         return code
 
     def _start(self) -> str:

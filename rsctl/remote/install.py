@@ -111,7 +111,7 @@ def installed(connection: Connection) -> Installed:
         version, _, values = connection.output(script).partition("\n")
         found = json.loads(values)
         return Installed(plain(version, 40), plain(str(found["store"])), len(found["sweeps"]))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UnavailableError(
             f"{connection.name}: {connection.remote.rsctl} there is not an rsctl that this version knows."
         ) from error

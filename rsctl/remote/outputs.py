@@ -6,13 +6,14 @@ import shlex
 import sys
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from rsctl.errors import RefusedError
 from rsctl.plain import printable
 from rsctl.remote.connection import Connection
 from rsctl.report import output
+from rsctl.report.radius_logs.export_logs import MANIFEST
 from rsctl.store.files import replace
 
 MOST = 1 << 30
@@ -38,7 +39,8 @@ def bring(connection: Connection, folder: str, outputs: Mapping[str, Path], *, f
         connection.download(f"cd {shlex.quote(folder)} && tar -cf - .", packed, MOST)
         packed.seek(0)
         try:
-            with tarfile.open(fileobj=packed) as archive:
+            # Uncompressed, and without sparse files: what arrives is never larger than what was sent.
+            with tarfile.open(fileobj=packed, mode="r:") as archive:
                 members = [(member, _target(connection.name, member, outputs)) for member in archive]
                 files = [(member, target) for member, target in members if target]
                 for _, target in files:
@@ -47,7 +49,7 @@ def bring(connection: Connection, folder: str, outputs: Mapping[str, Path], *, f
                     content = archive.extractfile(member)
                     assert content
                     replace(target, content.read())
-        except (tarfile.TarError, EOFError, ValueError) as error:
+        except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
             raise RefusedError(
                 f"{connection.name}: sent a damaged archive ({printable(str(error))}). Repeat the command."
             ) from error
@@ -62,8 +64,13 @@ def _target(name: str, member: tarfile.TarInfo, outputs: Mapping[str, Path]) -> 
         return None
     parts = PurePosixPath(member.name).parts
     path = outputs.get("/".join(parts[:2]))
-    if not member.isreg() or path is None or ".." in parts or "\0" in member.name:
+    if not member.isreg() or member.issparse() or path is None or "\0" in member.name or not _is_output(parts[2:]):
         raise RefusedError(
             f"{name}: sent '{printable(member.name)}', which is not a file of this command. Nothing was written."
         )
     return path.joinpath(*parts[2:])
+
+
+def _is_output(inside: Sequence[str]) -> bool:
+    """Return whether a command writes a file of this name into a folder: the logs of an export, and nothing that runs or configures."""
+    return not inside or (len(inside) == 1 and (inside[0].endswith(".tsv") or inside[0] == MANIFEST))

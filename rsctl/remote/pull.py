@@ -113,7 +113,7 @@ def _status(connection: Connection, sweep: str) -> PulledRecord:
             },
         }  # fmt: skip
         record: PulledRecord = PULLED.adapter.validate_json(json.dumps(values))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UnavailableError(
             f"{connection.name}: its 'status' isn't one that this version reads. 'rsctl remote setup {connection.name}' installs this version there."
         ) from error

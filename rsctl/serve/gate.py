@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import ipaddress
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from aiohttp import web
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_HOST = re.compile(r"[\w.:%\[\]-]+")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PASSED = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">
 <title>rsctl</title><a href="/">Open the dashboard</a></html>"""
@@ -60,6 +62,9 @@ class Gate:
         return response
 
     def _addressed_to_us(self, host: str) -> bool:
+        # The page and its headers repeat it.
+        if not _HOST.fullmatch(host):
+            return False
         # The port isn't compared: SSH forwards another one.
         with contextlib.suppress(ValueError):
             name = urlsplit(f"//{host}").hostname or ""

@@ -22,6 +22,7 @@ from rsctl.plan.tasks import Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Run, Store
 from rsctl.tui.planned import PlannedRun, PlannedSweep, read_sweep, stamp_of
+from rsctl.tui.read_only import is_read_only
 from rsctl.tui.views import OPEN_STATES, Overview, RunView, SweepView, TaskView
 
 
@@ -73,7 +74,7 @@ class Watcher:
     def _mirrored(self, place: Place) -> None:
         """Mirror the training curves of sweeps with open tasks, and once more when these have ended."""
         if self._mirror is None:
-            self._mirror = Follower(place.settings.mirror)
+            self._mirror = Follower("off" if is_read_only() else place.settings.mirror)
         now = {view.name for view in self._views if any(task.state in OPEN_STATES for task in view.tasks)}
         if self._mirror.poll(now | self._open):
             self._open = set()

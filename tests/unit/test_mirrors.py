@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from chain import Chain, tiny
@@ -22,6 +23,7 @@ from rsctl.mirror.mirror import MIRRORS, PACKAGES, mirror_sweep
 from rsctl.mirror.points import points_of
 from rsctl.modules import module_command
 from rsctl.store.files import append
+from rsctl.tui.read_only import VARIABLE
 from rsctl.tui.views import TaskView
 from rsctl.tui.watch import Watcher
 
@@ -153,6 +155,23 @@ def test_the_dashboard_mirrors_open_sweeps_and_once_more_after_their_end(
     for _ in range(5):
         watcher.poll()
     assert polled == [["tiny"], ["tiny"], ["tiny"], ["tiny"], []]
+
+
+@pytest.mark.parametrize(("read_only", "mirrored"), [("0", [["tiny"]]), ("1", [])])
+def test_a_read_only_dashboard_writes_no_mirror(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch, read_only: str, mirrored: list[list[str]]
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(Follower, "_start", lambda _, sweeps: started.append(sorted(sweeps)))
+    monkeypatch.setenv(VARIABLE, read_only)
+    chain.plan(tiny())
+    Path("rsctl.toml").write_text('mirror = "tensorboard"\n' + Path("rsctl.toml").read_text())
+    (model,) = chain.store.runs("models")
+    running = TaskView(f"{model.key}/0", "train", "models/x", 0, "running")
+    monkeypatch.setattr(Watcher, "_statuses", lambda *_: {running.key: running})
+    monkeypatch.setattr("rsctl.tui.watch._sweep_view", lambda name, *_: SimpleNamespace(name=name, tasks=[running]))
+    Watcher().poll()
+    assert started == mirrored
 
 
 KEYS: list[str] = []

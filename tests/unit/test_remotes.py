@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -19,17 +20,22 @@ from chain import Chain, tiny
 import rsctl
 from rsctl.cli.app import run
 from rsctl.config.settings import load_settings
-from rsctl.errors import InputError, RefusedError
+from rsctl.config.remotes import Remote
+from rsctl.errors import InputError, RefusedError, UnavailableError
 from rsctl.remote.bundles import Bundle, bundle_of
+from rsctl.remote.carried import _plugins, carry
 from rsctl.remote.command_line import CommandParameter, named_files
 from rsctl.remote.connection import Connection, runtime_folder, wrapped
+from rsctl.remote.detached import claimed
+from rsctl.remote.install import installed
 from rsctl.remote.outputs import bring
-from rsctl.remote.pull import local_name
+from rsctl.remote.pull import _status, local_name
 from rsctl.remote.sweep_files import checkpoints, moved, place_of
 from rsctl.remote.wheel import build_wheel
 from rsctl.store.pulled import write_pulled
 
 SUBMIT = [CommandParameter(is_path=True), CommandParameter(("--cluster",)), CommandParameter(("--wait", "--no-wait"), takes_value=False), CommandParameter(("-o", "--output"), is_path=True)]  # fmt: skip
+PACK = [CommandParameter(), CommandParameter(("--without",), is_path=True)]
 LOGS = [CommandParameter(is_path=True, repeated=True), CommandParameter(("--seed",))]
 
 
@@ -94,6 +100,7 @@ def test_remotes_in_a_strangers_rsctl_toml_are_not_used(
         ("a b", SUBMIT, [(0, "", "a", False)]),
         ("a --seed 1 b", LOGS, [(0, "", "a", False), (3, "", "b", False)]),
         ("a -o", SUBMIT, [(0, "", "a", False)]),
+        ("a --without=b", PACK, [(1, "--without=", "b", False)]),
         ("a.toml", [], []),
     ],
 )
@@ -196,6 +203,24 @@ def packed(*members: tuple[str, bytes, Any]) -> bytes:
     return stream.getvalue()
 
 
+def sparse(name: str) -> bytes:
+    """An archive with a file of one byte that unpacks to a terabyte."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        entry = tarfile.TarInfo(name)
+        entry.pax_headers = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(1 << 40)}
+        entry.size = 1
+        archive.addfile(entry, io.BytesIO(b"x"))
+    return stream.getvalue()
+
+
+def empty_header() -> bytes:
+    """A header that describes the next one, of which tarfile follows a chain by recursion."""
+    entry = tarfile.TarInfo("x")
+    entry.type = tarfile.XHDTYPE
+    return entry.tobuf()
+
+
 FILE = tarfile.REGTYPE
 HOSTILE: list[Callable[[Path], bytes]] = [
     lambda _: packed(("./0/../../evil", FILE, b"x")),
@@ -209,13 +234,20 @@ HOSTILE: list[Callable[[Path], bytes]] = [
     lambda _: b"junk" * 1000,
     lambda _: packed(("./0/table.csv", FILE, b"x" * 5000))[:1024],
     lambda _: packed(("./0/\x1b[31mevil", FILE, b"x")),
+    lambda _: sparse("./0/table.csv"),
+    lambda _: gzip.compress(packed(("./0/table.csv", FILE, b"x"))),
+    lambda _: empty_header() * 2000 + packed(("./0/table.csv", FILE, b"x")),
+    *(
+        lambda _, name=name: packed((f"./1/logs/{name}", FILE, b"x"))
+        for name in (".bashrc", ".ssh/rc", "conftest.py", ".git/hooks/pre-commit", "a/b.tsv")
+    ),
 ]
 
 
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
 def test_only_the_files_of_a_command_come_back(tmp_path: Path, number: int) -> None:
     (tmp_path / "in").mkdir()
-    outputs = {"0/table.csv": tmp_path / "in" / "table.csv"}
+    outputs = {"0/table.csv": tmp_path / "in" / "table.csv", "1/logs": tmp_path / "in"}
     connection = cast(Connection, HostileConnection(HOSTILE[number](tmp_path)))
     with pytest.raises(RefusedError) as refused:
         bring(connection, "/there", outputs, force=True)
@@ -229,6 +261,57 @@ def test_folders_of_a_command_come_back(tmp_path: Path) -> None:
     )
     bring(cast(Connection, HostileConnection(data)), "/there", {"0/logs": tmp_path / "mine"}, force=False)
     assert (tmp_path / "mine" / "a.tsv").read_bytes() == b"1"
+
+
+def test_a_folder_above_has_a_name_of_its_own_there(chain: Chain) -> None:
+    place = load_settings()
+    command = carry(cast(Connection, HostileConnection(b"")), place, ["export", "s", "-o", ".."], SUBMIT, "/there")
+    above = Path.cwd().parent
+    assert command.words == ("export", "s", "-o", f"/there/0/{above.name}")
+    assert command.outputs == {f"0/{above.name}": Path("..")}
+
+
+def test_hidden_files_of_plugins_stay_here(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(chain.folder))
+    for name in ("__init__.py", "inner/data.txt", ".env", ".git/config", "inner/.netrc", "__pycache__/a.pyc"):
+        file = chain.folder / "carriedplugin" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+    place = load_settings()
+    settings = place.settings.model_copy(update={"plugins": ["carriedplugin"]})
+    place = place.model_copy(update={"settings": settings})
+    bundle = _plugins(place)
+    assert bundle
+    assert set(bundle.files) == {"carriedplugin/__init__.py", "carriedplugin/inner/data.txt"}
+
+
+@pytest.mark.parametrize(
+    "answer", ['{"sweeps": [["states"]]}', '{"sweeps": ["x"]}', '{"sweeps": 3}', "[" * 100_000, "3", ""]
+)
+def test_an_answer_of_another_shape_is_a_sentence(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    connection = Connection("far", Remote(host="far"))
+    monkeypatch.setattr(Connection, "open", lambda _: None)
+    monkeypatch.setattr(Connection, "output", lambda *_: answer)
+    with pytest.raises(UnavailableError, match="isn't one that this version reads"):
+        _status(connection, "tiny")
+    monkeypatch.setattr(Connection, "output", lambda *_: f"rsctl 1\n{answer}")
+    with pytest.raises(UnavailableError, match="not an rsctl that this version knows"):
+        installed(connection)
+
+
+def test_the_record_of_a_later_command_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(Connection, "base", "/there")
+    monkeypatch.setattr(Connection, "start", lambda *_, **__: None)
+    monkeypatch.setattr("rsctl.remote.detached.wait_for", lambda *_: 0)
+    connection = Connection("far", Remote(host="far"))
+    first, same = (claimed(connection, "true", ["submit"]) for _ in range(2))
+    assert first.id == same.id
+    assert first.run() == 0
+    later = claimed(connection, "true", ["submit"])
+    assert later.id != same.id
+    assert same.run() == 0
+    assert claimed(connection, "true", ["submit"]).id == later.id
 
 
 def test_a_wheel_holds_the_sources_that_run_here() -> None:

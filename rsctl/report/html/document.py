@@ -73,7 +73,7 @@ def html_report(
     shown = [part for part in parts if part is not None]
     main = element("main", _contents(shown), *shown, id="content")
     values = {"charts": [chart_values(view) for view in [*curves, *training]], "images": sets}
-    return _page(results.sweep, [_cleaned(main, clean), data("report-data", values)]), results
+    return _page(clean(results.sweep), [_cleaned(main, clean), data("report-data", values)]), results
 
 
 def _private_names() -> list[str]:

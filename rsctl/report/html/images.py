@@ -80,7 +80,7 @@ def image_values(store: Store, sets: Sequence[ImageSet], results: Results, root:
                 f"{name}: {counted(len(one.positions), 'image')} of {one.total:,} shown, evenly spaced; the tables are over all."
             )
         found.append({
-            "name": name, "index": one.positions.tolist(), "label": [known[p] for p in one.positions.tolist()],
+            "name": printable(clean(name)), "index": one.positions.tolist(), "label": [known[p] for p in one.positions.tolist()],
             "classes": {str(c): printable(clean(labels.names[c])) for c in _classes(store, one) if 0 <= c < len(labels.names)},
             "pictures": [pictures.get(p, "") for p in one.positions.tolist()],
             "runs": [_run(store, row, one.positions, results, clean) for row in one.rows],
