@@ -13,7 +13,7 @@ from rsctl.errors import RefusedError
 from rsctl.plain import printable
 from rsctl.remote.connection import Connection
 from rsctl.report import output
-from rsctl.report.radius_logs.export_logs import MANIFEST
+from rsctl.report.radius_logs.export_logs import MANIFEST, with_earlier
 from rsctl.store.files import replace
 
 MOST = 1 << 30
@@ -43,12 +43,14 @@ def bring(connection: Connection, folder: str, outputs: Mapping[str, Path], *, f
             with tarfile.open(fileobj=packed, mode="r:") as archive:
                 members = [(member, _target(connection.name, member, outputs)) for member in archive]
                 files = [(member, target) for member, target in members if target]
-                for _, target in files:
-                    output.check(target, force=force)
+                manifests: dict[Path, bytes] = {}
                 for member, target in files:
-                    content = archive.extractfile(member)
-                    assert content
-                    replace(target, content.read())
+                    if target.name == MANIFEST and target not in outputs.values():
+                        manifests[target] = with_earlier(target.parent, _content(archive, member), force=force)
+                    else:
+                        output.check(target, force=force)
+                for member, target in files:
+                    replace(target, manifests.get(target) or _content(archive, member))
         except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
             raise RefusedError(
                 f"{connection.name}: sent a damaged archive ({printable(str(error))}). Repeat the command."
@@ -58,13 +60,25 @@ def bring(connection: Connection, folder: str, outputs: Mapping[str, Path], *, f
     connection.output(f"rm -rf {shlex.quote(folder)}")
 
 
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    assert file
+    return file.read()
+
+
 def _target(name: str, member: tarfile.TarInfo, outputs: Mapping[str, Path]) -> Path | None:
     """The path here of a member; None for a folder."""
     if member.isdir():
         return None
     parts = PurePosixPath(member.name).parts
     path = outputs.get("/".join(parts[:2]))
-    if not member.isreg() or member.issparse() or path is None or "\0" in member.name or not _is_output(parts[2:]):
+    if (
+        not member.isreg()
+        or member.issparse()
+        or path is None
+        or "\0" in member.name
+        or not _is_output(parts[2:])
+    ):
         raise RefusedError(
             f"{name}: sent '{printable(member.name)}', which is not a file of this command. Nothing was written."
         )

@@ -243,7 +243,9 @@ def test_nothing_private_is_in_it(tmp_path: Path) -> None:
     assert "see …/data and …/y" in page.text
 
 
-def test_a_private_name_in_a_sweeps_name_is_in_no_title(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_private_name_in_a_sweeps_name_is_in_no_title(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, _ = make_store(tmp_path)
     (sweep,) = store.sweep_names()
     monkeypatch.setattr(document, "own_names", lambda: [sweep])

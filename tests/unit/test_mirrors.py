@@ -169,7 +169,9 @@ def test_a_read_only_dashboard_writes_no_mirror(
     (model,) = chain.store.runs("models")
     running = TaskView(f"{model.key}/0", "train", "models/x", 0, "running")
     monkeypatch.setattr(Watcher, "_statuses", lambda *_: {running.key: running})
-    monkeypatch.setattr("rsctl.tui.watch._sweep_view", lambda name, *_: SimpleNamespace(name=name, tasks=[running]))
+    monkeypatch.setattr(
+        "rsctl.tui.watch._sweep_view", lambda name, *_: SimpleNamespace(name=name, tasks=[running])
+    )
     Watcher().poll()
     assert started == mirrored
 

@@ -19,8 +19,8 @@ from chain import Chain, tiny
 
 import rsctl
 from rsctl.cli.app import run
-from rsctl.config.settings import load_settings
 from rsctl.config.remotes import Remote
+from rsctl.config.settings import load_settings
 from rsctl.errors import InputError, RefusedError, UnavailableError
 from rsctl.remote.bundles import Bundle, bundle_of
 from rsctl.remote.carried import _plugins, carry
@@ -263,9 +263,29 @@ def test_folders_of_a_command_come_back(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "a.tsv").read_bytes() == b"1"
 
 
+def test_a_second_export_into_a_folder_keeps_the_entries_of_the_first(tmp_path: Path) -> None:
+    def brought(name: str, manifest: bytes = b"") -> None:
+        manifest = manifest or json.dumps({"rsctl": "logs", "logs": {name: {"method": name}}}).encode()
+        data = packed(("./0/logs/rsctl-logs.json", FILE, manifest))
+        bring(cast(Connection, HostileConnection(data)), "/there", {"0/logs": tmp_path}, force=False)
+
+    for name in ("a.tsv", "b.tsv", "a.tsv"):
+        brought(name)
+    kept = (tmp_path / "rsctl-logs.json").read_text()
+    assert json.loads(kept)["logs"] == {"a.tsv": {"method": "a.tsv"}, "b.tsv": {"method": "b.tsv"}}
+    for hostile in (b"[" * 10_000, b"{}", b"\xff"):
+        with pytest.raises(RefusedError, match="damaged archive"):
+            brought("c.tsv", hostile)
+    (tmp_path / "rsctl-logs.json").write_text("mine")
+    with pytest.raises(RefusedError, match="not written by rsctl"):
+        brought("c.tsv")
+
+
 def test_a_folder_above_has_a_name_of_its_own_there(chain: Chain) -> None:
     place = load_settings()
-    command = carry(cast(Connection, HostileConnection(b"")), place, ["export", "s", "-o", ".."], SUBMIT, "/there")
+    command = carry(
+        cast(Connection, HostileConnection(b"")), place, ["export", "s", "-o", ".."], SUBMIT, "/there"
+    )
     above = Path.cwd().parent
     assert command.words == ("export", "s", "-o", f"/there/0/{above.name}")
     assert command.outputs == {f"0/{above.name}": Path("..")}

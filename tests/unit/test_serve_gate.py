@@ -119,7 +119,7 @@ def test_a_page_of_another_site_reaches_nothing_though_the_browser_has_the_cooki
             "",
             "1.2.3.4.5",
             "<script>@127.0.0.1",
-            "127.0.0.1:\"><script>",
+            '127.0.0.1:"><script>',
             "127.0.0.1/;script-src *",
         ):
             for headers in ({"Cookie": cookie}, {}):

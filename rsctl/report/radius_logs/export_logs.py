@@ -53,6 +53,20 @@ def export_logs(
     return files, results
 
 
+def with_earlier(folder: Path, data: bytes, *, force: bool = False) -> bytes:
+    """The manifest of an export elsewhere, together with the entries of earlier exports into this folder.
+
+    Raises
+    ------
+    ValueError
+        `data` is not a manifest.
+    RefusedError
+        rsctl didn't write the folder's own.
+    """
+    new = LOGS.adapter.validate_json(data)
+    return to_json({"rsctl": "logs", "logs": {**_manifest(folder, force), **new["logs"]}})
+
+
 def exported(file: Path) -> dict[str, Any]:
     """The values that an export stated of this log; empty where there is none beside it."""
     try:
