@@ -46,7 +46,9 @@ def bring(connection: Connection, folder: str, outputs: Mapping[str, Path], *, f
                 manifests: dict[Path, bytes] = {}
                 for member, target in files:
                     if target.name == MANIFEST and target not in outputs.values():
-                        manifests[target] = with_earlier(target.parent, _content(archive, member), force=force)
+                        manifests[target] = with_earlier(
+                            target.parent, _content(archive, member), force=force
+                        )
                     else:
                         output.check(target, force=force)
                 for member, target in files:
