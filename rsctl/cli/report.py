@@ -95,7 +95,8 @@ def export(
 
 
 def _export_logs(store: Any, sweep: str, folder: Path | None, force: bool, choice: dict[str, Any]) -> None:
-    from rsctl.report.radius_logs.export_logs import MANIFEST, export_logs
+    from rsctl.report.radius_logs.export_logs import export_logs
+    from rsctl.report.radius_logs.manifest import MANIFEST
 
     if folder is None:
         raise InputError("--format tsv writes one log per run: name a folder for them with -o.")

@@ -13,7 +13,7 @@ from rsctl.errors import RefusedError
 from rsctl.plain import printable
 from rsctl.remote.connection import Connection
 from rsctl.report import output
-from rsctl.report.radius_logs.export_logs import MANIFEST, with_earlier
+from rsctl.report.radius_logs.manifest import MANIFEST, with_earlier
 from rsctl.store.files import replace
 
 MOST = 1 << 30

@@ -20,9 +20,10 @@ from rsctl.report.compare.pairs import compare
 from rsctl.report.compare.reproduce import reproduce
 from rsctl.report.figures.draw import plot
 from rsctl.report.radius_logs.cells import NotALog
-from rsctl.report.radius_logs.export_logs import MANIFEST, export_logs
+from rsctl.report.radius_logs.export_logs import export_logs
 from rsctl.report.radius_logs.import_logs import GivenFacts, Imported, import_logs
 from rsctl.report.radius_logs.logs import parse_log
+from rsctl.report.radius_logs.manifest import MANIFEST
 from rsctl.report.radius_logs.paths import read_path
 from rsctl.report.radius_logs.sigma import Unclear, settle
 from rsctl.report.tables.formats import render

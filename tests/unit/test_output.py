@@ -12,7 +12,7 @@ from rsctl.cli.app import run
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.figures.draw import plot
 from rsctl.report.output import is_ours, write
-from rsctl.report.radius_logs.export_logs import MANIFEST
+from rsctl.report.radius_logs.manifest import MANIFEST
 from rsctl.report.tables.formats import FORMATS
 
 

@@ -13,8 +13,9 @@ from report_cases import N0, N, make_row, make_store
 from test_report_formats import NASTY, results
 
 from rsctl.report.baselines import find_published
-from rsctl.report.radius_logs.export_logs import MANIFEST, export_logs
+from rsctl.report.radius_logs.export_logs import export_logs
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
+from rsctl.report.radius_logs.manifest import MANIFEST
 from rsctl.report.tables.booktabs import Span, Tabular, floats
 from rsctl.report.tables.formats import render
 from rsctl.results.measurement import Measurement

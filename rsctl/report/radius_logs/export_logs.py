@@ -6,9 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rsctl.errors import RefusedError, UserError
+from rsctl.errors import UserError
 from rsctl.report.output import write
 from rsctl.report.radius_logs.logs import log_text
+from rsctl.report.radius_logs.manifest import MANIFEST, earlier_logs
 from rsctl.results.measurement import Measurement
 from rsctl.results.sweep import Results, sweep_results
 from rsctl.store.fields import LOGS
@@ -16,8 +17,6 @@ from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.layout import Store
 from rsctl.store.records import digest_of
 
-MANIFEST = "rsctl-logs.json"
-"""File beside exported logs with their metadata, which the logs can't hold."""
 _STATED = (
     "method", "dataset", "split", "model", "certificate", "sigma", "trained_sigma", "seed", "n", "n0", "alpha",
 )  # fmt: skip
@@ -32,7 +31,7 @@ def export_logs(
     an import reads.
     """
     names: Counter[str] = Counter()
-    about = _manifest(folder, force)
+    about = earlier_logs(folder, force)
     results = sweep_results(store, name, **options)
     files = []
     for row in [*results.rows, *results.cascades, *sorted(results.logged, key=lambda row: row.run)]:
@@ -51,20 +50,6 @@ def export_logs(
     if not publish(folder / MANIFEST, data):
         replace(folder / MANIFEST, data)
     return files, results
-
-
-def with_earlier(folder: Path, data: bytes, *, force: bool = False) -> bytes:
-    """The manifest of an export elsewhere, together with the entries of earlier exports into this folder.
-
-    Raises
-    ------
-    ValueError
-        `data` is not a manifest.
-    RefusedError
-        rsctl didn't write the folder's own.
-    """
-    new = LOGS.adapter.validate_json(data)
-    return to_json({"rsctl": "logs", "logs": {**_manifest(folder, force), **new["logs"]}})
 
 
 def exported(file: Path) -> dict[str, Any]:
@@ -87,18 +72,3 @@ def _about(row: Measurement) -> dict[str, Any]:
     if row.levels:
         del values["sigma"]
     return {**values, "digest": digest_of(values, _STATED)}
-
-
-def _manifest(folder: Path, force: bool) -> dict[str, Any]:
-    """The entries of earlier exports into this folder; raises RefusedError where rsctl didn't write the file of that name."""
-    file = folder / MANIFEST
-    if not file.exists():
-        return {}
-    try:
-        return dict(read_json(file, LOGS)["logs"])
-    except UserError as error:
-        if force:
-            return {}
-        raise RefusedError(
-            f"{file}: was not written by rsctl, or edited since. Give another folder, or --force to replace it."
-        ) from error

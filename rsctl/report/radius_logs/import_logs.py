@@ -16,8 +16,9 @@ from rsctl.report.radius_logs.alpha import alpha_shown, impossible, low_cap
 from rsctl.report.radius_logs.bare_lines import is_bare
 from rsctl.report.radius_logs.cells import NotALog
 from rsctl.report.radius_logs.counts import with_draws
-from rsctl.report.radius_logs.export_logs import MANIFEST, exported
+from rsctl.report.radius_logs.export_logs import exported
 from rsctl.report.radius_logs.logs import ReadLog, parse_log
+from rsctl.report.radius_logs.manifest import MANIFEST
 from rsctl.report.radius_logs.paths import read_path
 from rsctl.report.radius_logs.sigma import Unclear, settle
 from rsctl.results.image_order import describe_subset
