@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,12 @@ from rsctl.cluster.slurm.watch import WATCH
 from rsctl.plan import forward
 from rsctl.store import records
 from rsctl.store.layout import Store
+
+
+def pytest_configure() -> None:
+    """Ctrl+C arrives in the processes of tests, even where a shell began the tests in its background, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -31,6 +31,7 @@ def test_a_received_sweep_looks_like_its_original_and_says_where_it_is_from(
         await until(
             pilot, lambda: any("0.25" in line and "%" not in line for line in on_screen(app)), "its rows"
         )
+        await until(pilot, lambda: not any("Reading" in line for line in on_screen(app)), "the curve")
         screens.append([*sweeps, *on_screen(app)[2:]])
         await pilot.press("1", "d")
         if len(screens) == 2:
