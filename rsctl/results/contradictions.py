@@ -81,10 +81,11 @@ def find_contradictions(store: Store, entries: Sequence[PlanEntry]) -> list[Cont
 
 
 def cascade_contradictions(store: Store, cascades: Sequence[Measurement]) -> list[Contradiction]:
-    """Every contradiction about these cascades, by attacks on them of any sweep; the largest first."""
+    """Every contradiction about these cascades, by attacks on them of any sweep; the largest first. None without a guarantee."""
     found = [
         one
         for claim in cascades
+        if claim.failure is not None
         for attack in _findings(store, RunKind.ATTACKS, claim.table_spec.model_run)
         if attack_spec(attack.spec).target == "cascade"
         for one in between(claim, attack)

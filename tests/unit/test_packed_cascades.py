@@ -65,6 +65,21 @@ def test_tables_with_cascades_are_equal_to_the_last_digit(tmp_path: Path) -> Non
     assert set(held(other, "sweep")) == {member.sha256 for member in _members(file)}
 
 
+@pytest.mark.parametrize("by_id", [False, True])
+def test_levels_sampled_as_needed_verify(tmp_path: Path, by_id: bool) -> None:
+    root = tmp_path / "store"
+    _, runs = make_store(root, name="whole", grid=GRID, certification=SETTINGS)
+    levels = [run.id for run in runs] if by_id else [run.count_spec.sigma for run in runs]
+    cascade = {"levels": levels, "tau": 0.7, "order": "as-needed"}
+    store, planned = make_store(root, grid=GRID, certification=SETTINGS, cascade=cascade, counts=False)
+    (later,) = [run for run in planned if run.count_spec.needed]
+    write_counts(later, later.images(0), seed=1)
+    found = verify(packed(store, tmp_path / "out"))
+    assert found.verified, found.findings
+    assert unpack(tmp_path / "out" / "sweep.rsctl", Store(tmp_path / "elsewhere"))
+    assert tables(Store(tmp_path / "elsewhere")) == tables(store)
+
+
 def _members(file: Path) -> Any:
     from rsctl.package.archive import read_manifest
 
