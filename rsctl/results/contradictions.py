@@ -140,7 +140,8 @@ def between(claim: Measurement, attack: Measurement) -> Iterator[Contradiction]:
 def _classifier(row: Measurement) -> tuple[Any, ...]:
     """Key of a comparison: checkpoint, precision and arithmetic, noise of the smoothed classifier, norm, and images."""
     spec = row.table_spec
-    precision, sigma = getattr(spec, "precision", ""), getattr(spec, "sigma", 0.0)
+    precisions = [getattr(one.spec, "precision", "") for one in row.levels or [row]]
+    precision, sigma = "+".join(dict.fromkeys(precisions)), getattr(spec, "sigma", 0.0)
     if isinstance(spec, CountSpec):
         if not row.levels and find_certificate(row.certificate).guarantee.classifier.endswith("in fp32"):
             precision = "fp32"

@@ -113,8 +113,8 @@ class Curves:
                 )
                 for one in entry["levels"]
             ]
-            found = with_origin(cascade_of(levels, entry["taus"]), entry["tuned"])
-            return mark_tuned(folder.store, [found])[0]
+            cascade = with_origin(cascade_of(levels, entry["taus"]), entry["tuned"])
+            return mark_tuned(folder.store, [cascade])[0]
         if entry["kind"] == "counts":
             if folder.count_spec.needed:
                 raise RefusedError(

@@ -8,6 +8,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tomli
 from chain import Chain, tiny
@@ -16,7 +17,7 @@ from report_cases import N0, N, make_store
 from rsctl.certificates.cascade import Cascade
 from rsctl.certificates.cascade_search import CascadeObjective
 from rsctl.cli.app import run as rsctl
-from rsctl.config.runs import AttackSpec
+from rsctl.config.runs import AttackSpec, CountSpec
 from rsctl.errors import InputError
 from rsctl.report.compare.pairs import compare, comparison_text
 from rsctl.report.figures.series import collect
@@ -133,9 +134,7 @@ def test_the_dashboard_marks_a_cascade_that_these_draws_chose(store: Store, choi
     block = {"levels": list(choice.sigmas), "tau": choice.taus[0]}
     certification = {**CERTIFICATION, "split": "val"}
     grid = {"sigma": [0.25, 0.5, 1.0]}
-    make_store(
-        store.root, name="shown", grid=grid, certification=certification, cascade=block, counts=False
-    )
+    make_store(store.root, name="shown", grid=grid, certification=certification, cascade=block, counts=False)
     views = [view for view in Watcher().poll().sweeps if view.name == "shown"]
     (run,) = [one for view in views for one in view.runs if one.derived]
     curve = Curves().of(str(store.root), run)
@@ -249,6 +248,18 @@ def test_an_attack_contradicts_no_cascade_without_a_guarantee(
     monkeypatch.setattr(contradictions, "between", lambda claim, attack: [Contradiction(*[0] * 9)])
     assert contradictions.cascade_contradictions(store, [row]) == []
     assert len(contradictions.cascade_contradictions(store, [replace(row, failure=0.001)])) == 1
+
+
+def test_an_attack_on_one_precision_contradicts_no_level_of_another(store: Store) -> None:
+    (row,) = sweep_results(store, "tested", cascade=Cascade((0.25, 0.5), (0.9,))).cascades
+    radius = float(row.score.max())
+    assert radius > 0
+    attack = replace(row, kind="attacks", distance=np.full(row.images, radius / 2))
+    assert list(contradictions.between(row, attack))
+    first, last = row.levels
+    assert isinstance(first.spec, CountSpec)
+    lower = replace(first, spec=first.spec.model_copy(update={"precision": "bf16"}))
+    assert not list(contradictions.between(replace(row, levels=[lower, last]), attack))
 
 
 def test_the_command_that_explain_names(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
