@@ -103,6 +103,18 @@ def test_a_cascade_that_its_own_draws_chose_stays_marked(tmp_path: Path) -> None
     assert verify(packed(other, tmp_path / "again", "shown")).verified
 
 
+def test_a_choice_by_its_runs_under_another_sweep_is_packed(tmp_path: Path) -> None:
+    store, other = tuned_here(tmp_path / "store"), Store(tmp_path / "elsewhere")
+    validation = {**SETTINGS, "split": "val"}
+    make_store(store.root, name="bare", grid=GRID, certification=validation, counts=False)
+    (shown,) = store.sweep("shown")["cascades"]
+    file = packed(store, tmp_path / "out", "bare")
+    assert verify(file).verified
+    unpack(file, other)
+    (row,) = sweep_results(other, "bare", cascade=shown.id).cascades
+    assert row.guarantee.startswith("heuristic")
+
+
 def test_what_was_chosen_on_a_received_sweep_outlives_its_update(tmp_path: Path) -> None:
     store, other = tuned_here(tmp_path / "store"), Store(tmp_path / "elsewhere")
     file = packed(store, tmp_path / "out", "shown")

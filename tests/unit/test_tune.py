@@ -262,6 +262,17 @@ def test_an_attack_on_one_precision_contradicts_no_level_of_another(store: Store
     assert not list(contradictions.between(replace(row, levels=[lower, last]), attack))
 
 
+def test_levels_sampled_as_needed_choose_no_other_cascade(tmp_path: Path) -> None:
+    cascade = {"levels": [0.25, 0.5], "tau": 0.8}
+    store, _ = make_store(
+        tmp_path / "store", grid={"sigma": [0.25, 0.5]}, certification={**CERTIFICATION, "split": "val"},
+        cascade=[cascade, {**cascade, "order": "as-needed"}],
+    )  # fmt: skip
+    assert len(store.sweep("sweep")["entries"]) == 3
+    ((found,), _) = tune_cascades(store, "sweep", GOAL)
+    assert {sigma for sigma, _ in found.alone} == {0.25, 0.5}
+
+
 def test_the_command_that_explain_names(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert rsctl(["explain", "cascade"]) == 0
     assert "rsctl tune SWEEP --for 0.5" in " ".join(capsys.readouterr().out.split())
