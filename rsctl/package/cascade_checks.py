@@ -39,6 +39,9 @@ def _describes(table: CascadeTable, cascade: CascadeEntry, store: Store) -> bool
     for level, entry in zip(table.levels, cascade.levels, strict=True):
         run = store.run(entry.kind, entry.run)
         train = store.model(entry.model).train_spec
+        if level.run is not None and run.count_spec.needed:
+            # The table names the run in whose place it is sampled, of the same model.
+            level = level.model_copy(update={"run": level.run[: len(entry.model)]})
         if not Candidate(
             run.id, train, run.count_spec, "", entry.alpha or 0.0, entry, level.sweep or ""
         ).fits(level):

@@ -16,7 +16,8 @@ def cascade_values(plan: PlanRecord) -> dict[str, Any]:
 
 
 def choices_for(store: Store, sweep: str, plan: PlanRecord) -> list[TunedRecord]:
-    """The choices by which the tables of a sweep mark its cascades, and those made on its own images."""
+    """The choices by which the tables of a sweep mark its cascades, and those made on its own images or by counts of its runs."""
+    runs = {entry.run for entry in plan["entries"]}
     cascades = [
         ([store.run(level.kind, level.run).count_spec.sigma for level in one.levels], one.taus)
         for one in plan.get("cascades", [])
@@ -25,5 +26,5 @@ def choices_for(store: Store, sweep: str, plan: PlanRecord) -> list[TunedRecord]
     return [
         one if name == sweep else cast("TunedRecord", {**one, "sweep": name})
         for name, one in every_tuned(store)
-        if name == sweep or (one["levels"], one["taus"]) in cascades
+        if name == sweep or (one["levels"], one["taus"]) in cascades or runs.intersection(one["runs"])
     ]

@@ -103,8 +103,9 @@ def _check_run(run: Run) -> None:
         raise Corrupt(
             f"its model {spec.model_run} has the hash {model.spec.hash[:12]}…, not {spec.model_hash[:12]}…"
         )
+    # Only its cascade is certified from a level that is sampled as needed.
     if run.kind is RunKind.COUNTS and not (
-        {"alpha", "certificates"} <= launch.keys() and launch["certificates"]
+        {"alpha", "certificates"} <= launch.keys() and (launch["certificates"] or spec.needed)
     ):
         raise Corrupt("its launch.json names no alpha or no certificate")
     for path in data_files(run):

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.catalog import plugins
+from rsctl.config.runs import CountSpec
 from rsctl.config.settings import load_settings
 from rsctl.errors import InputError, UnavailableError
 from rsctl.modules import module_command
@@ -62,8 +63,10 @@ def draw_again(store: Store, number: int, folder: Path) -> tuple[list[Discrepanc
             raise InputError(
                 "--redraw: the package has no weights. Its author can add them: `rsctl pack SWEEP --weights`."
             )
-        images = random.SystemRandom().sample(before.rows.index.tolist(), min(number, len(before.rows)))
-        pairs += _pairs(run, before, _sampled(run, before, images, Store(folder)))
+        drawn = before.rows.index[before.rows.drawn].tolist()
+        images = random.SystemRandom().sample(drawn, min(number, len(drawn)))
+        if images:
+            pairs += _pairs(run, before, _sampled(run, before, images, folder))
     findings = [finding for pair in pairs if (finding := _compared(pair, len(pairs)))]
     equal = sum(pair.same_function for pair in pairs)
     sentence = (
@@ -81,14 +84,17 @@ def draw_again(store: Store, number: int, folder: Path) -> tuple[list[Discrepanc
     return findings, values
 
 
-def _sampled(run: Run, before: StoredTable[Rows], images: Sequence[int], again: Store) -> StoredTable[Rows]:
+def _sampled(run: Run, before: StoredTable[Rows], images: Sequence[int], folder: Path) -> StoredTable[Rows]:
     """The rows of these images, drawn on this machine by a task of its own process."""
     spec, place_here = run.count_spec, load_settings()
-    model, copy = again.model(spec.model_run), again.run(run.kind, run.id)
+    again = Store(folder)
+    if spec.needed:
+        # Its images have draws, whatever the earlier levels of its cascade decide on this machine.
+        spec, again = CountSpec.model_validate({**spec.model_dump(), "needed": None}), Store(folder / run.id)
+    model, copy = again.model(spec.model_run), again.create(spec)
     if not model.path.exists():
         put(model.path / "spec.json", (run.store.model(spec.model_run).path / "spec.json").read_bytes())
         place(run.store.model(spec.model_run).model_file, model.model_file)
-    put(copy.path / "spec.json", (run.path / "spec.json").read_bytes())
     launch = {
         **run.launch(), "gpus": 0, "data": str(place_here.data), "plugins": list(plugins()), "dataset_parameters": spec.dataset_parameters,
     }  # fmt: skip

@@ -98,7 +98,7 @@ def recorded(
     for entry in entries:
         levels = [level_of(level) for level in entry.levels]
         try:
-            found.append(_with_origin(cascade_of(levels, entry.taus), entry.tuned))
+            found.append(with_origin(cascade_of(levels, entry.taus), entry.tuned))
         except RefusedError as error:
             if strict:
                 raise
@@ -106,12 +106,13 @@ def recorded(
     return found, [*(about_cascades(found) if found else []), *left_out]
 
 
-def _with_origin(row: Measurement, stated: CascadeOriginRecord | None) -> Measurement:
-    """The cascade with the origin that its sweep file states, whose images may be these where they are of the same split."""
+def with_origin(row: Measurement, stated: CascadeOriginRecord | None) -> Measurement:
+    """The cascade with the origin that its sweep file states, whose images and draws may be these where they are of the same split."""
     if not stated:
         return row
     told = stated["sweep"], stated["split"], stated["images"], stated["objective"]
-    return replace(row, tuning=Tuning(*told, here=stated["split"] == row.split, own_draws=False))
+    here = stated["split"] == row.split
+    return replace(row, tuning=Tuning(*told, here=here, own_draws=here))
 
 
 def chosen_cascade(store: Store, plan: PlanRecord, sweep: str, name: str) -> CascadeEntry:

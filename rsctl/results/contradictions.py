@@ -81,10 +81,11 @@ def find_contradictions(store: Store, entries: Sequence[PlanEntry]) -> list[Cont
 
 
 def cascade_contradictions(store: Store, cascades: Sequence[Measurement]) -> list[Contradiction]:
-    """Every contradiction about these cascades, by attacks on them of any sweep; the largest first."""
+    """Every contradiction about these cascades, by attacks on them of any sweep; the largest first. None without a guarantee."""
     found = [
         one
         for claim in cascades
+        if claim.failure is not None
         for attack in _findings(store, RunKind.ATTACKS, claim.table_spec.model_run)
         if attack_spec(attack.spec).target == "cascade"
         for one in between(claim, attack)
@@ -139,7 +140,8 @@ def between(claim: Measurement, attack: Measurement) -> Iterator[Contradiction]:
 def _classifier(row: Measurement) -> tuple[Any, ...]:
     """Key of a comparison: checkpoint, precision and arithmetic, noise of the smoothed classifier, norm, and images."""
     spec = row.table_spec
-    precision, sigma = getattr(spec, "precision", ""), getattr(spec, "sigma", 0.0)
+    precisions = [getattr(one.spec, "precision", "") for one in row.levels or [row]]
+    precision, sigma = "+".join(dict.fromkeys(precisions)), getattr(spec, "sigma", 0.0)
     if isinstance(spec, CountSpec):
         if not row.levels and find_certificate(row.certificate).guarantee.classifier.endswith("in fp32"):
             precision = "fp32"

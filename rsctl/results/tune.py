@@ -97,7 +97,9 @@ def _held_out(store: Store, sweep: str, methods: Sequence[str], alpha: float | N
     if not entries:
         raise InputError(f"sweep '{sweep}': has no certification runs, whose counts a cascade needs.")
     runs = {(entry.run, json.dumps(entry.images)): entry for entry in entries}
-    kept = [entry for entry in runs.values() if store.run(entry.kind, entry.run).count_spec.split == "val"]
+    specs = {key: store.run(entry.kind, entry.run).count_spec for key, entry in runs.items()}
+    # A level that is sampled as needed is one of its own cascade alone.
+    kept = [runs[key] for key, spec in specs.items() if spec.split == "val" and not spec.needed]
     if not kept:
         raise InputError(
             f"sweep '{sweep}': has test images only; a cascade chosen by them would be tuned on the test set. {HOLD_OUT}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,40 +14,62 @@ from rsctl.results.measurement import Measurement
 from rsctl.results.notes import data_of
 from rsctl.results.rounding import arrows
 from rsctl.store.layout import Store
-from rsctl.store.tuned import Tuning, every_tuned, noise_key_of
+from rsctl.store.tuned import TunedRecord, Tuning, every_tuned, noise_key_of
 
 
 def mark_tuned(store: Store, cascades: Sequence[Measurement]) -> list[Measurement]:
-    """The same cascades with the origin of those that `rsctl tune` chose in this store.
+    """The same cascades with the origin of those that `rsctl tune` chose in this store, or that their sweep file states.
 
-    One that the draws of its own levels chose loses its guarantee: alpha is that of a classifier fixed before the draws.
+    One that the draws of its own levels chose loses its guarantee: alpha is that of a classifier fixed before the draws. So does one
+    that its sweep file calls chosen on such images, where nothing records by which draws.
     """
     known = list(every_tuned(store)) if cascades else []
     found = []
     for row in cascades:
         origins = [
-            Tuning(
-                sweep, one["split"], len(one["images"]), one["objective"],
-                here=one["data"] == data_of(row) and bool(np.isin(row.index, one["images"]).any()),
-                own_draws=any(
-                    level.run in one["runs"] or noise_key_of(level.table_spec) in one.get("noise", []) for level in row.levels
-                ),
-            )
+            _origin(row, sweep, one)
             for sweep, one in known
             if one["taus"] == list(row.taus) and one["levels"] == [level.sigma for level in row.levels]
-        ]  # fmt: skip
+        ]
+        own_draws = any(origin.own_draws for origin in origins)
+        if (stated := row.tuning) and stated.sweep not in {origin.sweep for origin in origins}:
+            origins.append(stated)
         # The images of the table matter most: a cascade may have been chosen on several sets of images.
-        origins.sort(key=lambda origin: (not origin.here, not origin.own_draws))
-        found.append(_of_origin(row, origins[0]) if origins else row)
+        origins.sort(key=lambda origin: not origin.here)
+        found.append(_of_origin(row, origins[0], own_draws=own_draws) if origins else row)
     return found
 
 
-def _of_origin(row: Measurement, origin: Tuning) -> Measurement:
+def _origin(row: Measurement, sweep: str, one: TunedRecord) -> Tuning:
+    """The origin of a cascade as a record has it; draws are the same only on images that both have."""
+    common = bool(np.isin(row.index, one["images"]).any())
+    own_draws = any(
+        level.run in one["runs"] or noise_key_of(level.table_spec) in one.get("noise", [])
+        for level in row.levels
+    )
+    return Tuning(
+        sweep, one["split"], len(one["images"]), one["objective"],
+        here=common and _without_share(one["data"]) == _without_share(data_of(row)), own_draws=common and own_draws,
+    )  # fmt: skip
+
+
+def _without_share(data: str) -> str:
+    """Key of the data without the held-out share: with every share positions are those of the training split."""
+    try:
+        dataset, parameters, files, split, _, *tested = json.loads(data)
+    except (ValueError, TypeError):
+        return data
+    return json.dumps([dataset, parameters, files, split, *tested])
+
+
+def _of_origin(row: Measurement, origin: Tuning, *, own_draws: bool) -> Measurement:
+    origin = replace(origin, own_draws=origin.own_draws or own_draws)
     row = replace(row, tuning=origin)
-    if not (origin.here and origin.own_draws):
+    if not origin.own_draws:
         return row
     rule = Cascade(tuple(one.sigma for one in row.levels), tuple(row.taus), row.level_names)
-    told = Guarantee("heuristic", rule.guarantee.classifier, remark="chosen by these draws")
+    remark = "chosen by these draws" if own_draws else "perhaps chosen by these draws"
+    told = Guarantee("heuristic", rule.guarantee.classifier, remark=remark)
     return replace(row, failure=None, guarantee=told.label(row.alpha or 0.0, row.arithmetic))
 
 

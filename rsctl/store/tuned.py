@@ -32,7 +32,7 @@ class Tuning:
     here: bool
     """The measurement is over images that the choice was made on."""
     own_draws: bool
-    """The choice was made by counts of a level's own run, or of another one with the same noise."""
+    """The choice was made by draws of the measurement, or of another run with the same noise; or it may have been."""
 
     @property
     def mark(self) -> str:

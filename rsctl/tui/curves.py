@@ -21,7 +21,7 @@ from rsctl.certificates.possible import too_few
 from rsctl.errors import RefusedError, UserError
 from rsctl.plain import plain
 from rsctl.results.attacks import measure_attack
-from rsctl.results.cascade import cascade_of
+from rsctl.results.cascade import cascade_of, with_origin
 from rsctl.results.counts import measure_level
 from rsctl.results.image_order import requested_by
 from rsctl.results.interval import clopper_pearson
@@ -29,6 +29,7 @@ from rsctl.results.logs import NoCountsError, measure_log
 from rsctl.results.measurement import Measurement
 from rsctl.results.notes import about_shared_noise, asked_of
 from rsctl.results.partial import about_late_images, finished_prefix
+from rsctl.results.tuned import mark_tuned
 from rsctl.results.verifications import measure_proofs
 from rsctl.store.degenerate import warning_of
 from rsctl.store.imports import Import, ShownImport
@@ -112,7 +113,8 @@ class Curves:
                 )
                 for one in entry["levels"]
             ]
-            return cascade_of(levels, entry["taus"])
+            cascade = with_origin(cascade_of(levels, entry["taus"]), entry["tuned"])
+            return mark_tuned(folder.store, [cascade])[0]
         if entry["kind"] == "counts":
             if folder.count_spec.needed:
                 raise RefusedError(

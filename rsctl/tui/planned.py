@@ -168,6 +168,7 @@ def _cascade(store: Store, sweep: str, cascade: CascadeEntry, problems: list[str
         "kind": CASCADES,
         "levels": levels,
         "taus": cascade.taus,
+        "tuned": cascade.tuned,
         "images": levels[0].images,
         "certificates": ["cascade"],
         "radii": sorted({radius for level in levels for radius in level.radii}),

@@ -15,6 +15,7 @@ from rsctl.errors import InputError
 from rsctl.package.redrawing import LEVEL, Pair, _compared, p_value
 from rsctl.package.verifying import VerifiedPackage, verify
 from rsctl.store.layout import Run
+from rsctl.store.tables import read_table
 
 
 def pair(one: list[int], other: list[int], *, same: bool) -> Pair:
@@ -87,6 +88,22 @@ def test_real_draws_repeat_and_forged_counts_dont(chain: Chain) -> None:
         )
         assert len([one for one in data.findings if "drawn again" in one.text]) == 5, name
     assert _redrawn(found)["level"] == LEVEL
+
+
+@pytest.mark.long
+def test_a_level_sampled_as_needed_is_drawn_again_where_it_has_draws(chain: Chain) -> None:
+    cascade = {"levels": [0.25, 0.5], "tau": 0.6, "order": "as-needed"}
+    settings = {"n0": 10, "n": 100, "max_images": 12, "radii": [0.0], "certificates": ["cohen"]}
+    chain.run_all(
+        tiny(grid={"sigma": [0.25, 0.5]}, training={"epochs": 4}, certification=settings, cascade=cascade)
+    )
+    found = verify(packed(chain.store, chain.folder / "out", "tiny", weights=True), redraw=3)
+    assert found.verified, found.findings
+    for run, images in _redrawn(found)["drawn"].items():
+        rows = read_table(chain.store.run("counts", run)).rows
+        assert images
+        assert rows.drawn[np.isin(rows.index, images)].all()
+    assert len(_redrawn(found)["drawn"]) == 2
 
 
 def _edited(data: bytes, edits: tuple[Any, ...]) -> bytes:

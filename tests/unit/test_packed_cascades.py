@@ -65,6 +65,21 @@ def test_tables_with_cascades_are_equal_to_the_last_digit(tmp_path: Path) -> Non
     assert set(held(other, "sweep")) == {member.sha256 for member in _members(file)}
 
 
+@pytest.mark.parametrize("by_id", [False, True])
+def test_levels_sampled_as_needed_verify(tmp_path: Path, by_id: bool) -> None:
+    root = tmp_path / "store"
+    _, runs = make_store(root, name="whole", grid=GRID, certification=SETTINGS)
+    levels = [run.id for run in runs] if by_id else [run.count_spec.sigma for run in runs]
+    cascade = {"levels": levels, "tau": 0.7, "order": "as-needed"}
+    store, planned = make_store(root, grid=GRID, certification=SETTINGS, cascade=cascade, counts=False)
+    (later,) = [run for run in planned if run.count_spec.needed]
+    write_counts(later, later.images(0), seed=1)
+    found = verify(packed(store, tmp_path / "out"))
+    assert found.verified, found.findings
+    assert unpack(tmp_path / "out" / "sweep.rsctl", Store(tmp_path / "elsewhere"))
+    assert tables(Store(tmp_path / "elsewhere")) == tables(store)
+
+
 def _members(file: Path) -> Any:
     from rsctl.package.archive import read_manifest
 
@@ -86,6 +101,18 @@ def test_a_cascade_that_its_own_draws_chose_stays_marked(tmp_path: Path) -> None
     assert "its numbers are those of a choice, not a test result" in card
     # Packed again by the receiver under its name for the sweep, and chosen on the images of a received sweep.
     assert verify(packed(other, tmp_path / "again", "shown")).verified
+
+
+def test_a_choice_by_its_runs_under_another_sweep_is_packed(tmp_path: Path) -> None:
+    store, other = tuned_here(tmp_path / "store"), Store(tmp_path / "elsewhere")
+    validation = {**SETTINGS, "split": "val"}
+    make_store(store.root, name="bare", grid=GRID, certification=validation, counts=False)
+    (shown,) = store.sweep("shown")["cascades"]
+    file = packed(store, tmp_path / "out", "bare")
+    assert verify(file).verified
+    unpack(file, other)
+    (row,) = sweep_results(other, "bare", cascade=shown.id).cascades
+    assert row.guarantee.startswith("heuristic")
 
 
 def test_what_was_chosen_on_a_received_sweep_outlives_its_update(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tomli
 from chain import Chain, tiny
@@ -15,15 +17,21 @@ from report_cases import N0, N, make_store
 from rsctl.certificates.cascade import Cascade
 from rsctl.certificates.cascade_search import CascadeObjective
 from rsctl.cli.app import run as rsctl
+from rsctl.config.runs import AttackSpec, CountSpec
 from rsctl.errors import InputError
 from rsctl.report.compare.pairs import compare, comparison_text
 from rsctl.report.figures.series import collect
 from rsctl.report.figures.titles import titles
 from rsctl.report.tables.formats import FORMATS, render
+from rsctl.results import contradictions
+from rsctl.results.contradictions import Contradiction
 from rsctl.results.opening import open_run
 from rsctl.results.sweep import sweep_results
 from rsctl.results.tune import TunedCascade, tune_cascades
 from rsctl.store.layout import Store
+from rsctl.store.tuned import noise_key_of
+from rsctl.tui.curves import Curves
+from rsctl.tui.watch import Watcher
 
 GOAL = CascadeObjective(((0.5, 1.0),))
 MARK = "tuned on these images"
@@ -94,6 +102,43 @@ def test_a_table_of_other_images_names_the_origin_and_keeps_the_guarantee(
     told = [one for one in results.notes if "none of which is in this table" in one]
     assert len(told) == 1
     assert "sweep 'held-out'" in told[0]
+
+
+def test_a_table_with_another_held_out_share_has_images_and_draws_of_the_choice(
+    store: Store, choice: TunedCascade
+) -> None:
+    larger = {**CERTIFICATION, "split": "val", "val_share": 0.2}
+    make_store(store.root, name="larger", grid={"sigma": [0.25, 0.5, 1.0]}, certification=larger)
+    results = sweep_results(store, "larger", cascade=rule(choice))
+    (row,) = results.cascades
+    assert MARK in row.name
+    assert row.guarantee.endswith("(chosen by these draws)")
+    assert not [one for one in results.notes if "none of which is in this table" in one]
+
+
+def test_the_same_draws_on_other_images_leave_no_guarantee(store: Store, choice: TunedCascade) -> None:
+    """Older versions gave held-out images the noise of test images at the same positions."""
+    (before,) = sweep_results(store, "tested", cascade=rule(choice)).cascades
+    file = store.sweep_folder("held-out") / "tuned.json"
+    record = json.loads(file.read_text())
+    record["choices"][0]["noise"] = [noise_key_of(before.table_spec)]
+    for images, kind in ((before.index, "heuristic"), (before.index + 10_000, "probabilistic")):
+        record["choices"][0]["images"] = images.tolist()
+        file.write_text(json.dumps(record))
+        (row,) = sweep_results(store, "tested", cascade=rule(choice)).cascades
+        assert MARK not in row.name
+        assert row.guarantee.startswith(kind)
+
+
+def test_the_dashboard_marks_a_cascade_that_these_draws_chose(store: Store, choice: TunedCascade) -> None:
+    block = {"levels": list(choice.sigmas), "tau": choice.taus[0]}
+    certification = {**CERTIFICATION, "split": "val"}
+    grid = {"sigma": [0.25, 0.5, 1.0]}
+    make_store(store.root, name="shown", grid=grid, certification=certification, cascade=block, counts=False)
+    views = [view for view in Watcher().poll().sweeps if view.name == "shown"]
+    (run,) = [one for view in views for one in view.runs if one.derived]
+    curve = Curves().of(str(store.root), run)
+    assert curve.guarantee.endswith("(chosen by these draws)"), curve.problems
 
 
 def test_counts_of_other_noise_on_the_same_images_keep_the_guarantee(
@@ -176,7 +221,9 @@ def test_a_sweep_file_with_the_block_names_its_origin_where_the_store_knows_none
     results = sweep_results(store, "sweep")
     (row,) = results.cascades
     assert (MARK in row.name) == marked
-    assert row.guarantee.startswith("probabilistic 0.999")
+    # Nothing here records the draws that chose it: on such images they may be these.
+    assert row.guarantee.startswith("heuristic" if marked else "probabilistic 0.999")
+    assert row.guarantee.endswith("(perhaps chosen by these draws)") == marked
     told = "chosen on 77 val images of the sweep 'elsewhere' for the average certified radius"
     assert len([one for one in results.notes if told in one]) == 1
 
@@ -189,6 +236,41 @@ def test_where_nothing_is_certified_no_choice_is_best(
     assert "take a smaller radius" in out
     assert "is better" not in out
     assert not tomli.loads(out)
+
+
+def test_an_attack_contradicts_no_cascade_without_a_guarantee(
+    store: Store, choice: TunedCascade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = sweep_results(store, "held-out", cascade=rule(choice)).cascades
+    spec = AttackSpec.model_construct(target="cascade")
+    attack = replace(row, spec=spec, kind="attacks")
+    monkeypatch.setattr(contradictions, "_findings", lambda *_: [attack])
+    monkeypatch.setattr(contradictions, "between", lambda claim, attack: [Contradiction(*[0] * 9)])
+    assert contradictions.cascade_contradictions(store, [row]) == []
+    assert len(contradictions.cascade_contradictions(store, [replace(row, failure=0.001)])) == 1
+
+
+def test_an_attack_on_one_precision_contradicts_no_level_of_another(store: Store) -> None:
+    (row,) = sweep_results(store, "tested", cascade=Cascade((0.25, 0.5), (0.9,))).cascades
+    radius = float(row.score.max())
+    assert radius > 0
+    attack = replace(row, kind="attacks", distance=np.full(row.images, radius / 2))
+    assert list(contradictions.between(row, attack))
+    first, last = row.levels
+    assert isinstance(first.spec, CountSpec)
+    lower = replace(first, spec=first.spec.model_copy(update={"precision": "bf16"}))
+    assert not list(contradictions.between(replace(row, levels=[lower, last]), attack))
+
+
+def test_levels_sampled_as_needed_choose_no_other_cascade(tmp_path: Path) -> None:
+    cascade = {"levels": [0.25, 0.5], "tau": 0.8}
+    store, _ = make_store(
+        tmp_path / "store", grid={"sigma": [0.25, 0.5]}, certification={**CERTIFICATION, "split": "val"},
+        cascade=[cascade, {**cascade, "order": "as-needed"}],
+    )  # fmt: skip
+    assert len(store.sweep("sweep")["entries"]) == 3
+    ((found,), _) = tune_cascades(store, "sweep", GOAL)
+    assert {sigma for sigma, _ in found.alone} == {0.25, 0.5}
 
 
 def test_the_command_that_explain_names(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
