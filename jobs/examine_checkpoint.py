@@ -16,8 +16,8 @@ from torch import nn
 
 from jobs.checkpoints.fitting import fitting, normalisation_for
 from jobs.checkpoints.formats import read_weights
+from jobs.checkpoints.generic_layers import assumptions
 from jobs.checkpoints.judge import judge
-from jobs.checkpoints.recognise import assumptions
 from jobs.import_checkpoint import single, some_images
 from jobs.precision import configure
 from jobs.printing import print_json

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from rsctl.catalog.declare import HELD_MOST, HELD_SHARE
+from rsctl.catalog.held import HELD_MOST, HELD_SHARE
 
 PROCESS, SYSTEM = Path("/proc/self/cgroup"), Path("/proc/meminfo")
 CGROUPS = Path("/sys/fs/cgroup")

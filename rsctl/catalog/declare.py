@@ -86,8 +86,7 @@ class Method(Explained):
     """Models that must be trained first, by role: `start` gives the first weights, `teacher` is learned from.
     Each is a `[method]` table; it may also name `sigma`, `seed` and `model`, by default those of the run itself."""
     predictions: str = ""
-    """The hyper-parameter that says of how many draws the teacher's smoothed predictions are, where the method wants them:
-    they are then a run of their own (`rsctl.catalog.predictions`)."""
+    """Hyper-parameter with the number of draws of the teacher's predictions, a run of their own (`rsctl.catalog.predictions`)."""
     implementation: str = ""
     """Module with the loss; by default `jobs.methods.<name>`."""
     model: str = ""
@@ -265,12 +264,6 @@ class Extra:
     def sampled(self) -> Mapping[str, Column]:
         """The columns of an image that is being sampled."""
         return self.columns if self.under_way is None else self.under_way
-
-
-HELD_MOST = 8 * 2**30
-"""Most bytes of images that a task holds in memory; larger data sets are read from their files whenever needed."""
-HELD_SHARE = 0.5
-"""Share of the memory that a task may use; the rest is for its network and the processes that decode."""
 
 
 @dataclass(frozen=True)

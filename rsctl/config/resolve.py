@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rsctl.catalog import find, known_datasets, known_models, model_table
 from rsctl.catalog.checkpoints import CHECKPOINT, identified, model_sources
-from rsctl.catalog.declare import DataShape, Method, Model, Parameters
+from rsctl.catalog.declare import DataShape, Method, Model, ModelTask, Parameters
 from rsctl.catalog.fitted import Sourced, defaults
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.catalog.recipe import Recipe
@@ -27,7 +27,8 @@ from rsctl.config.parents import (
     wrong_model,
 )
 from rsctl.config.point import Point
-from rsctl.config.runs import CountSpec, Origin, TrainSpec
+from rsctl.config.run_spec import Origin
+from rsctl.config.runs import CountSpec, TrainSpec
 from rsctl.config.tables import PointTable, resolve_tables
 from rsctl.config.validate import Problem, check, module_exists
 from rsctl.errors import InputError, unknown
@@ -117,14 +118,40 @@ def resolve(
     if start:
         # One training, one identity, whichever of the two tables gives it.
         recipe = recipe.model_copy(update={"normalisation": start.recipe.normalisation})
-    train = TrainSpec(
+    train = _train_spec(
+        point, method, model, data, architecture, hyperparameters, recipe, shape, planned, parents, values
+    )
+    needs = [spec for parent in parents.values() for spec in (*parent.parents, parent.train)]
+    if not imported and method.predictions and train.teacher is not None:
+        draws = train.hyperparameters[method.predictions]
+        needs.append(_predictions(train, parents["teacher"].train, draws))
+        train = train.model_copy(update={"predictions": needs[-1].run_id})
+    tables = resolve_tables(point, train, shape, problems)
+    if tables is None:
+        return None
+    unique = tuple({spec.run_id: spec for spec in needs}.values())
+    own = {key: source for key, (_, source) in sourced.items() if key in Recipe.model_fields}
+    sources = {train.run_id: {**own, **dict.fromkeys(given, FILE)}}
+    stated = {train.run_id} if imported and "normalisation" in values else set()
+    found = Resolved(
+        point, train, tuple(tables), data.model_dump(), shape, unique, frozenset(stated), sources
+    )
+    return _with_those_of(parents.values(), found)
+
+
+def _train_spec(
+    point: Point, method: Method | ModelTask, model: Model, data: Parameters, architecture: Parameters, hyperparameters: Parameters,
+    recipe: Recipe, shape: DataShape, planned: Planned, parents: Mapping[str, Resolved], values: Mapping[str, Any],
+) -> TrainSpec:  # fmt: skip
+    imported = method is CHECKPOINT
+    return TrainSpec(
         method=method.name,
         revision=method.revision,
         hyperparameters=identity(hyperparameters),
         recipe=recipe,
-        dataset=dataset.name,
+        dataset=point.dataset["name"],
         dataset_parameters=identity(data),
-        data=shape.fingerprint if planned(dataset.name, shape.fingerprint) else shape.files("train"),
+        data=shape.fingerprint if planned(point.dataset["name"], shape.fingerprint) else shape.files("train"),
         holdout=point.certification.val_share if point.certification.split == "val" else 0.0,
         model=model.name,
         model_parameters=identity(architecture),
@@ -137,22 +164,15 @@ def resolve(
         noise=point.noise if point.sigma else "gaussian",
         **{role: Origin(hash=parent.train.hash, run=parent.train.run_id) for role, parent in parents.items()},
     )
-    needs = [spec for parent in parents.values() for spec in (*parent.parents, parent.train)]
-    if not imported and method.predictions and train.teacher is not None:
-        draws = train.hyperparameters[method.predictions]
-        needs.append(_predictions(train, parents["teacher"].train, draws))
-        train = train.model_copy(update={"predictions": needs[-1].run_id})
-    tables = resolve_tables(point, train, shape, problems)
-    if tables is None:
-        return None
-    own_sources = {key: source for key, (_, source) in sourced.items() if key in Recipe.model_fields}
-    sources = {train.run_id: {**own_sources, **dict.fromkeys(given, FILE)}}
-    stated = {train.run_id} if imported and "normalisation" in values else set()
-    for parent in parents.values():
-        sources |= parent.sources
-        stated |= parent.stated
-    unique = tuple({spec.run_id: spec for spec in needs}.values())
-    return Resolved(point, train, tuple(tables), data.model_dump(), shape, unique, frozenset(stated), sources)
+
+
+def _with_those_of(parents: Iterable[Resolved], found: Resolved) -> Resolved:
+    """The same with the stated checkpoints and the sources of its parents."""
+    for parent in parents:
+        found = replace(
+            found, stated=found.stated | parent.stated, sources={**found.sources, **parent.sources}
+        )
+    return found
 
 
 def _own_training(values: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from rsctl.config.cascades import CascadeTable
 from rsctl.config.point import Point
 from rsctl.config.resolve import Planned, Resolved, resolve
-from rsctl.config.settings import read_toml
+from rsctl.config.toml_file import read_toml
 from rsctl.config.validate import Invalid, Problem, check
 from rsctl.errors import InputError
 

@@ -15,6 +15,7 @@ from rsctl.config.runs import CountSpec
 from rsctl.config.settings import Place
 from rsctl.errors import InputError, UnavailableError, UserError
 from rsctl.owners import check_owner
+from rsctl.plan.assignment import assign
 from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
 from rsctl.plan.cost import measure
@@ -26,7 +27,7 @@ from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_a
 from rsctl.store.checks import check_shard
 from rsctl.store.compaction import compact
 from rsctl.store.fields import TAKEN_RECORD
-from rsctl.store.files import explained, publish, publish_all, read_json, replace, to_json
+from rsctl.store.files import explained, publish, read_json, replace, to_json
 from rsctl.store.labels import KnownLabels
 from rsctl.store.layout import Run, Store
 from rsctl.store.plan_fields import PlanEntry
@@ -182,33 +183,6 @@ def _reopened(task: Task, attempt: Attempt | None) -> int:
     claim = Claim.take(task.run, task.number, here())
     claim.end("stopped", f"the result of attempt {attempt.number} is gone")
     return claim.number
-
-
-def assign(run: Run, table: TablePlan) -> dict[int, list[int]]:
-    """Assign every image to a task, the new ones in `shards` parts; returns the tasks that this plan needs.
-
-    A task's images are written when it is created and never change. Concurrent submissions can't assign an
-    image twice: a task file is created exclusively, and the loser reads the tasks again.
-    """
-    tasks = {number: run.images(number) for number in run.task_numbers()}
-    while True:
-        assigned = {image for images in tasks.values() for image in images}
-        fresh = [image for image in table.images if image not in assigned]
-        if not fresh:
-            break
-        parts = [fresh[j :: table.shards] for j in range(min(table.shards, len(fresh)))]
-        number = max(tasks, default=-1) + 1
-        files = {
-            run.task_file(number + offset).name: to_json({"stage": run.kind.stage, "images": part})
-            for offset, part in enumerate(parts)
-        }
-        created = publish_all(run.tasks_folder, files)
-        tasks |= {number + offset: part for offset, part in enumerate(parts[:created])}
-        if created < len(parts):
-            # Another submission created this task: keep its images and reassign the rest.
-            tasks[number + created] = run.images(number + created)
-    wanted = set(table.images)
-    return {number: images for number, images in sorted(tasks.items()) if not wanted.isdisjoint(images)}
 
 
 def set_unusable_aside(run: Run) -> list[str]:

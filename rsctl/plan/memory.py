@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rsctl.catalog import find, known_datasets, known_methods
-from rsctl.catalog.declare import HELD_MOST, HELD_SHARE
+from rsctl.catalog.held import HELD_MOST, HELD_SHARE
 from rsctl.config.runs import AttackSpec, CountSpec
 from rsctl.plan.cost import Key, Throughput, predicts, table_work, training_key
 from rsctl.plan.forward import Footprint, NetworkShape, footprints, network

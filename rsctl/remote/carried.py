@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsctl.config.settings import Place, read_toml
+from rsctl.config.settings import Place
+from rsctl.config.toml_file import read_toml
 from rsctl.errors import InputError
 from rsctl.remote.bundles import Bundle, bundle_of, send
 from rsctl.remote.command_line import CommandParameter, NamedFile, named_files

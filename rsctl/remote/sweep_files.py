@@ -9,7 +9,7 @@ from typing import Any
 
 import tomli
 
-from rsctl.config.settings import read_toml
+from rsctl.config.toml_file import read_toml
 from rsctl.config.toml_text import to_toml, to_value
 
 _KEYS = ("file", "checkpoint", "method.file")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -296,7 +296,4 @@ class Measurement:
 
 def common_images(measurements: Sequence[Measurement]) -> NDArray[np.int64]:
     """Positions that all of these have finished."""
-    common = measurements[0].index
-    for one in measurements[1:]:
-        common = np.intersect1d(common, one.index, assume_unique=True)
-    return common
+    return reduce(partial(np.intersect1d, assume_unique=True), (one.index for one in measurements))

@@ -208,7 +208,7 @@ def test_figures_have_a_width_and_a_radius(option: tuple[str, str], chain: Chain
 
 def test_kernels_of_many_sizes_are_no_published_network() -> None:
     torch = pytest.importorskip("torch")
-    from jobs.checkpoints.recognise import geometries
+    from jobs.checkpoints.generic_layers import geometries
 
     layers = [torch.empty(1, 1, size, size) for size in range(3, 29)] + [torch.empty(10, 7)]
     within(1, lambda: geometries(layers, 8))

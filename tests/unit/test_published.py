@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from jobs.checkpoints.formats import read_weights
+from jobs.checkpoints.generic_layers import assumptions
 from jobs.checkpoints.judge import accuracy_of, answers, candidates, judge, least
-from jobs.checkpoints.recognise import assemble, assumptions, recognise
+from jobs.checkpoints.recognise import assemble, recognise
 from jobs.data import Images, load
 from jobs.models import build_model
 from rsctl.catalog import find, known_datasets

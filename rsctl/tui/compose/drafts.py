@@ -51,7 +51,7 @@ def forget() -> None:
 
 def find() -> Kept:
     """The draft that was left unsaved."""
-    from rsctl.config.settings import read_toml
+    from rsctl.config.toml_file import read_toml
 
     path = place()
     if not path.exists():

@@ -37,7 +37,7 @@ def draft_of(template: Template) -> Draft:
 
 @changes
 def open_file(name: str) -> tuple[Draft, Path]:
-    from rsctl.config.settings import read_toml
+    from rsctl.config.toml_file import read_toml
 
     file = Path(name).expanduser().absolute()
     return Draft(read_toml(file)), file
