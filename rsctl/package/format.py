@@ -6,7 +6,7 @@
 | `CARD.md` | the card: methods, guarantee, hardware, hours, licence |
 | `tables/table.md`, `.csv`, `.json` | the tables, as exported from the members below |
 | `sweep/sweep.toml`, `sweep/plan.json` | the sweep file, and its list of runs |
-| `sweep/tuned.json` | choices by `rsctl tune` of its cascades, or on its images |
+| `sweep/tuned.json` | choices by `rsctl tune` of its cascades, or by counts of its runs |
 | `sweep/imports/<id>.json`, `imports/<id>/…` | imported logs |
 | `runs/<kind>/<id>/spec.json`, `launch.json` | the spec; alpha, certificates, versions and code |
 | `runs/<kind>/<id>/tasks.json`, `seen.json`, `taken.json` | images and attempts of its tasks; images by class |
