@@ -57,7 +57,7 @@ def _without_share(data: str) -> str:
     """Key of the data without the held-out share: with every share positions are those of the training split."""
     try:
         dataset, parameters, files, split, _, *tested = json.loads(data)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return data
     return json.dumps([dataset, parameters, files, split, *tested])
 

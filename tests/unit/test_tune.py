@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tomli
 from chain import Chain, tiny
@@ -17,14 +15,11 @@ from report_cases import N0, N, make_store
 from rsctl.certificates.cascade import Cascade
 from rsctl.certificates.cascade_search import CascadeObjective
 from rsctl.cli.app import run as rsctl
-from rsctl.config.runs import AttackSpec, CountSpec
 from rsctl.errors import InputError
 from rsctl.report.compare.pairs import compare, comparison_text
 from rsctl.report.figures.series import collect
 from rsctl.report.figures.titles import titles
 from rsctl.report.tables.formats import FORMATS, render
-from rsctl.results import contradictions
-from rsctl.results.contradictions import Contradiction
 from rsctl.results.opening import open_run
 from rsctl.results.sweep import sweep_results
 from rsctl.results.tune import TunedCascade, tune_cascades
@@ -236,30 +231,6 @@ def test_where_nothing_is_certified_no_choice_is_best(
     assert "take a smaller radius" in out
     assert "is better" not in out
     assert not tomli.loads(out)
-
-
-def test_an_attack_contradicts_no_cascade_without_a_guarantee(
-    store: Store, choice: TunedCascade, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (row,) = sweep_results(store, "held-out", cascade=rule(choice)).cascades
-    spec = AttackSpec.model_construct(target="cascade")
-    attack = replace(row, spec=spec, kind="attacks")
-    monkeypatch.setattr(contradictions, "_findings", lambda *_: [attack])
-    monkeypatch.setattr(contradictions, "between", lambda claim, attack: [Contradiction(*[0] * 9)])
-    assert contradictions.cascade_contradictions(store, [row]) == []
-    assert len(contradictions.cascade_contradictions(store, [replace(row, failure=0.001)])) == 1
-
-
-def test_an_attack_on_one_precision_contradicts_no_level_of_another(store: Store) -> None:
-    (row,) = sweep_results(store, "tested", cascade=Cascade((0.25, 0.5), (0.9,))).cascades
-    radius = float(row.score.max())
-    assert radius > 0
-    attack = replace(row, kind="attacks", distance=np.full(row.images, radius / 2))
-    assert list(contradictions.between(row, attack))
-    first, last = row.levels
-    assert isinstance(first.spec, CountSpec)
-    lower = replace(first, spec=first.spec.model_copy(update={"precision": "bf16"}))
-    assert not list(contradictions.between(replace(row, levels=[lower, last]), attack))
 
 
 def test_levels_sampled_as_needed_choose_no_other_cascade(tmp_path: Path) -> None:
