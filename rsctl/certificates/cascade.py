@@ -128,7 +128,7 @@ class Cascade:
         return Certified(classes.astype(np.int64), radius, at_cap & (radius > 0))
 
     def spendable(self, tables: Sequence[CountTable], alpha: float) -> float:
-        """What the bounds may spend of alpha; each table in exact arithmetic takes its part. Raises RefusedError as `certify`."""
+        """The part of alpha left for the bounds; each table in exact arithmetic takes its own. Raises RefusedError as `certify`."""
         require_alpha(alpha)
         if tuple(table.sigma for table in tables) != self.sigmas:
             raise RefusedError(

@@ -69,7 +69,7 @@ def _method(method: str | dict[str, Any] | None) -> list[Any]:
 
 @dataclass(frozen=True)
 class Context:
-    """What the levels of one cascade share unless they state it: method and settings, of a sweep's own runs, and seed."""
+    """Settings that the levels of one cascade share unless they state them: method and settings, of a sweep's own runs, and seed."""
 
     seed: int | None
     method: str | None = None

@@ -1,4 +1,4 @@
-"""What the specs of all runs have in common."""
+"""Base of the specs of all runs."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ SHOWN_BY = {
 
 @dataclass(frozen=True)
 class Mirrored:
-    """What a call wrote."""
+    """The result of a call."""
 
     folder: Path
     points: dict[str, int]

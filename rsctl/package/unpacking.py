@@ -143,7 +143,7 @@ def _bring_held(file: Path, store: Store, sweep: str, manifest: Manifest, compos
 
 
 def _held_files(store: Store) -> dict[str, Path]:
-    """What was made from each part that was received so far, by its SHA-256."""
+    """Files made from each part that was received so far, by its SHA-256."""
     found: dict[str, Path] = {}
     for kind in (*RunKind, "imports", "sweeps"):
         for folder in (store.root / kind).glob("*"):

@@ -77,7 +77,7 @@ def _require_configuration(config: Any) -> None:
 
 
 def configuration(folder: Path) -> str:
-    """What a folder's config.json says of the network, and its preprocessor_config.json of the normalisation, as canonical JSON."""
+    """The network that a folder's config.json describes, with the normalisation of its preprocessor_config.json, as canonical JSON."""
     stated = _read(folder / "config.json")
     if "auto_map" in stated:
         raise InputError(
