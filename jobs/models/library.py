@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -40,6 +41,13 @@ def names_in_files(model: str, network: nn.Module) -> dict[str, str]:
     return {} if renamed is None else {saved: INSIDE + own for saved, own in renamed(network.network).items()}
 
 
+def releases_in(network: nn.Module) -> str:
+    """The libraries that networks in this one are built by, with their releases; empty for none."""
+    return ", ".join(
+        sorted({one.release for one in network.modules() if isinstance(one, LibraryNetwork)} - {""})
+    )
+
+
 class LibraryNetwork(nn.Module):
     """A library's network, (B, C, H, W) → (B, classes)."""
 
@@ -50,6 +58,8 @@ class LibraryNetwork(nn.Module):
         """
         super().__init__()
         self.network, self.resize, self.named = network, resize, named
+        self.release = ""
+        """The library and its release, such as `timm 1.0.9`: it decides what the network computes."""
         self.outputs: Tensor | None
         self.register_buffer("outputs", torch.tensor(outputs) if outputs else None, persistent=False)
 
@@ -63,7 +73,7 @@ class LibraryNetwork(nn.Module):
 
 def library_network(
     made: Callable[[int], nn.Module], where: str, classes: int, channels: int, size: int,
-    *, resize: int = 0, head: int = 0, outputs: Sequence[int] = (), named: bool = False,
+    *, resize: int = 0, head: int = 0, outputs: Sequence[int] = (), named: bool = False, package: str = "",
 ) -> LibraryNetwork:  # fmt: skip
     """The network that `made` returns for a number of outputs, checked on one image without values.
 
@@ -89,6 +99,7 @@ def library_network(
     if not isinstance(network, nn.Module):
         raise InputError(f"{where}: is a {type(network).__name__}, not an nn.Module.")
     built = LibraryNetwork(network, resize, outputs, named=named)
+    built.release = f"{package} {version(package)}" if package else ""
     _require_logits(built, where, (1, channels, size, size), classes)
     return built
 
@@ -102,7 +113,7 @@ def _require_logits(built: LibraryNetwork, where: str, shape: tuple[int, ...], c
     except Exception as error:
         raise InputError(
             f"{where}: doesn't take images of {shape[1]}x{side}x{side} ({_first_line(error)}). model.resize sets the side that the "
-            "network sees; Normalisation and noise come before it."
+            "network sees; noise and normalisation come before it."
         ) from error
     if not isinstance(logits, Tensor):
         raise InputError(

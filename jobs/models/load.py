@@ -16,6 +16,7 @@ from torch.fx.experimental.optimization import fuse
 from jobs.models import build_model
 from jobs.models.compiled import compiled, compiler_version
 from jobs.models.fused import available, fused
+from jobs.models.library import releases_in
 from jobs.precision import device_name, float32_flags
 from jobs.tensors import load_tensors
 from rsctl.catalog import find, known_datasets, known_models
@@ -80,6 +81,8 @@ class Executed(nn.Module):
         self.precision, self.lowered = precision, precision == "bf16"
         # The first layer is the normalisation: it stays in float32, so that only f's own arithmetic is lowered.
         self.normalise, network = model[0], model[1].eval()
+        # Tracing below loses the library's own class.
+        self.libraries = releases_in(network)
         self.folded = any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
         if self.folded:
             try:
@@ -125,6 +128,7 @@ class Executed(nn.Module):
             "compiled": self.compile_mode,
             "compiler": "" if self.compile_mode == "off" else compiler_version(device),
             "memory_format": "channels_last",
+            **({"libraries": self.libraries} if self.libraries else {}),
         }
 
     def forward(self, x: Tensor) -> Tensor:

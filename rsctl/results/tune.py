@@ -117,7 +117,7 @@ def _held_out(store: Store, sweep: str, methods: Sequence[str], alpha: float | N
 
 
 def _seeds(rows: Sequence[Measurement]) -> tuple[list[list[list[Measurement]]], list[str]]:
-    """Of each setting of one method: per training seed its levels by ascending σ. And notes on what has no such levels."""
+    """Levels by ascending σ, per training seed, of each setting of one method; and notes on settings without such levels."""
     sigmas = sorted({row.sigma for row in rows})
     if len(sigmas) < 2:
         return [], [f"{rows[0].name}: has counts at one noise level; a cascade needs two."]

@@ -113,7 +113,7 @@ class CascadeEntry:
         AfterValidator(_of_counts),
     ]
     sweeps: Annotated[list[Text], Field(max_length=1000)]
-    """Of each level the other sweep that it was found in; empty for a run of this sweep."""
+    """The other sweep that each level was found in; empty for a run of this sweep."""
     taus: Annotated[list[Annotated[float, Field(ge=0.5, lt=1)]], Field(max_length=1000)]
     """The threshold of each level but the last."""
     tuned: CascadeOriginRecord | None = None

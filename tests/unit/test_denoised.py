@@ -62,7 +62,7 @@ def network(**parameters: Any) -> nn.Sequential:
 
 
 def test_the_published_denoisers_have_the_parameters_of_the_authors_networks() -> None:
-    """Of Salman et al. 2020 for CIFAR-10: cifar_dncnn and memnet."""
+    """Networks of Salman et al. 2020 for CIFAR-10: cifar_dncnn and memnet."""
 
     def of(denoiser: nn.Module) -> int:
         return sum(weight.numel() for weight in denoiser.parameters())

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,18 @@ def test_refusals(model: str, reason: str) -> None:
     table = model_table({"name": model})
     with pytest.raises(InputError, match=reason):
         build_model(table.pop("name"), table, dataset=CIFAR, shape=SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("model", "package"), [("torchvision:shufflenet_v2_x0_5", "torchvision"), ("timm:test_resnet", "timm")]
+)
+def test_the_release_of_the_library_is_kept_with_the_counts(model: str, package: str) -> None:
+    table = model_table({"name": model})
+    network = build_model(table.pop("name"), table, dataset=CIFAR, shape=SHAPE)
+    described = Executed(network, "fp32", example=images()).described(torch.device("cpu"), 4, 4)
+    assert described["libraries"] == f"{package} {version(package)}"
+    plain = build_model("resnet20", {}, dataset=CIFAR, shape=SHAPE)
+    assert "libraries" not in Executed(plain, "fp32").described(torch.device("cpu"), 4, 4)
 
 
 def test_a_function_of_ones_own() -> None:

@@ -9,9 +9,8 @@ from typing import Any
 from torch import nn
 
 from jobs.models.library import library_network
+from rsctl.catalog.models.hf import NORMALISATION
 from rsctl.errors import InputError
-
-SHOWN = ("image_mean", "image_std")
 
 
 def build(
@@ -27,12 +26,12 @@ def build(
         return network
 
     where = f"model: hf:{architecture or values['model_type']}"
-    return library_network(made, where, classes, channels, size, named=True, **shared)
+    return library_network(made, where, classes, channels, size, named=True, package="transformers", **shared)
 
 
 def normalisation(parameters: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Mean and standard deviation that the image processor states, of images in [0, 1]."""
-    mean, std = (_values(parameters["config"]).get(key) for key in SHOWN)
+    mean, std = (_values(parameters["config"]).get(key) for key in NORMALISATION)
     if not isinstance(mean, list) or not isinstance(std, list):
         return None
     return tuple(map(float, mean)), tuple(map(float, std))

@@ -29,7 +29,9 @@ def build(
         )
         return network
 
-    return library_network(made, f"model: timm:{architecture}", classes, channels, size, **shared)
+    return library_network(
+        made, f"model: timm:{architecture}", classes, channels, size, package="timm", **shared
+    )
 
 
 def normalisation(parameters: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

@@ -30,7 +30,9 @@ def build(
         network: nn.Module = models.get_model(architecture, weights=None, num_classes=outputs, **more)
         return network
 
-    return library_network(made, f"model: torchvision:{architecture}", classes, channels, size, **shared)
+    return library_network(
+        made, f"model: torchvision:{architecture}", classes, channels, size, package="torchvision", **shared
+    )
 
 
 def normalisation(parameters: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

@@ -18,7 +18,7 @@ MOST_BYTES = 4 << 20
 """Most bytes of a configuration."""
 _LEFT_OUT = ("id2label", "label2id", "transformers_version", "_name_or_path", "torch_dtype", "dtype")
 """Keys of a configuration that don't change the network."""
-_SHOWN = ("image_mean", "image_std")
+NORMALISATION = ("image_mean", "image_std")
 """Keys of the image processor's configuration that are kept with the network's own: its normalisation."""
 
 
@@ -94,7 +94,7 @@ def configuration(folder: Path) -> str:
         kept["num_labels"] = len(labels)
     processor = folder / "preprocessor_config.json"
     if processor.is_file():
-        kept |= {key: value for key, value in _read(processor).items() if key in _SHOWN}
+        kept |= {key: value for key, value in _read(processor).items() if key in NORMALISATION}
     return json.dumps(kept, sort_keys=True, separators=(",", ":"))
 
 

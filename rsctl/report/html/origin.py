@@ -27,7 +27,7 @@ MOST_SETTINGS = 60
 
 
 def origin(store: Store, results: Results, plan: PlanRecord, options: Sequence[str], clean: Private) -> list[Element]:  # fmt: skip
-    """How to make the numbers again, what made them, and the settings of every run."""
+    """The commands that make the numbers again, their provenance, and the settings of every run."""
     name = results.sweep
     file = _sweep_file(store, name, clean)
     found = [element("h3", "Commands"), _commands(name, results, bool(file), options, clean)]
